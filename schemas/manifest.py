@@ -1,0 +1,92 @@
+"""Tables of the project folder: samples, manifest, rejects, predictions, and the paths they live at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+
+# Paths, relative to the project folder.
+RESOLVED_PARAMS = Path("data/params.yaml")
+PROBE = Path("data/probe.json")
+TASKS_DIR = Path("data/tasks")
+IMAGES_DIR = Path("data/images")
+PRELABELS_DIR = Path("data/prelabels")
+MASKS_DIR = Path("data/masks")
+SAMPLES = Path("data/samples.parquet")
+REJECTS = Path("data/rejects.parquet")
+MANIFEST = Path("data/manifest.parquet")
+CHALLENGER_DIR = Path("models/challenger")
+CHAMPION_DIR = Path("models/champion")
+PREDICTIONS_DIR = Path("data/predictions")
+REPORTS_DIR = Path("reports")
+TRAIN_REPORT_DIR = REPORTS_DIR / "train"
+EVALUATION = REPORTS_DIR / "evaluate.json"
+CONFUSION = REPORTS_DIR / "confusion.csv"
+SAMPLE_SCORES = REPORTS_DIR / "samples.parquet"
+GATE = REPORTS_DIR / "gate.json"
+PUSH = REPORTS_DIR / "push.json"
+REPORT = REPORTS_DIR / "index.html"
+SCRATCH_DIR = Path(".maskloop")
+
+SPLITS = ("train", "val", "test")
+
+MANIFEST_SCHEMA = pa.schema(
+    [
+        pa.field("task_id", pa.int64(), nullable=False),
+        pa.field("image", pa.string(), nullable=False),
+        pa.field("mask", pa.string(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),  # of the image as displayed (EXIF applied), in pixels
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("group", pa.string(), nullable=False),
+        ("split", pa.string()),  # train | val | test; null until the split stage has run
+        pa.field("image_sha256", pa.string(), nullable=False),
+        pa.field("class_pixels", pa.list_(pa.int64()), nullable=False),  # pixels per class index
+        pa.field("void_pixels", pa.int64(), nullable=False),
+        pa.field("annotation_id", pa.int64(), nullable=False),
+        ("annotator", pa.string()),
+        pa.field("regions", pa.int32(), nullable=False),  # painted
+        pa.field("rejected_regions", pa.int32(), nullable=False),
+        ("assigned_split", pa.string()),  # what the task's data says, where split.assigned_by names a field
+        pa.field("inputs_sha256", pa.string(), nullable=False),  # of all that the mask was made from
+    ],
+    metadata={"maskloop.table": "manifest", "maskloop.version": "1"},
+)
+
+REJECTS_SCHEMA = pa.schema(
+    [
+        pa.field("task_id", pa.int64(), nullable=False),
+        ("annotation_id", pa.int64()),
+        ("region_id", pa.string()),  # null: the whole task or annotation is left out
+        pa.field("reason", pa.string(), nullable=False),  # short stable code
+        pa.field("detail", pa.string(), nullable=False),
+        pa.field("remedy", pa.string(), nullable=False),
+    ],
+    metadata={"maskloop.table": "rejects", "maskloop.version": "1"},
+)
+
+PREDICTIONS_SCHEMA = pa.schema(
+    [
+        pa.field("task_id", pa.int64(), nullable=False),
+        pa.field("image", pa.string(), nullable=False),
+        pa.field("mask", pa.string(), nullable=False),
+        pa.field("width", pa.int32(), nullable=False),
+        pa.field("height", pa.int32(), nullable=False),
+        pa.field("model_version", pa.string(), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),  # mean probability of the predicted class, 0..1
+        pa.field("regions", pa.int32(), nullable=False),
+        pa.field("result", pa.string(), nullable=False),  # Label Studio's `result` as JSON
+    ],
+    metadata={"maskloop.table": "predictions", "maskloop.version": "1"},
+)
+
+SAMPLE_SCORES_SCHEMA = pa.schema(
+    [
+        pa.field("task_id", pa.int64(), nullable=False),
+        pa.field("split", pa.string(), nullable=False),
+        ("mean_iu", pa.float64()),
+        ("pixel_accuracy", pa.float64()),
+        pa.field("prediction", pa.string(), nullable=False),  # path of the predicted mask
+    ],
+    metadata={"maskloop.table": "sample_scores", "maskloop.version": "1"},
+)

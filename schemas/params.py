@@ -1,0 +1,246 @@
+"""`params.yaml`, validated whole. One section per stage; everything but `source` and `classes` has a default."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from schemas.errors import ParamsError
+from schemas.labels import VOID_INDEX, VOID_LABEL, ClassEntry, ClassMap
+
+
+class Section(BaseModel):
+    """Base of every section: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LabelStudioSource(Section):
+    """A project on a Label Studio server. `LABEL_STUDIO_URL` in the environment overrides `url`."""
+
+    kind: Literal["label_studio"]
+    url: str | None = None
+    project: int = Field(ge=1)
+
+
+class ExportSource(Section):
+    """A file exported from Label Studio as JSON, with the images in a folder (default: the file's own folder)."""
+
+    kind: Literal["label_studio_export"]
+    path: Path
+    images: Path | None = None
+    image_field: str = "image"
+
+
+Source = Annotated[LabelStudioSource | ExportSource, Field(discriminator="kind")]
+
+
+class ClassParams(Section):
+    """One class; its index is its position."""
+
+    name: str = Field(min_length=1)
+    color: str = Field(default="#808080", pattern=r"^#[0-9a-fA-F]{6}$")
+    priority: int = 0
+
+
+class PullParams(Section):
+    """`page_size` tasks a request; `image_workers` parallel downloads; `patience_s` how long an outage is waited out."""
+
+    page_size: int = Field(default=100, ge=1, le=1000)
+    image_workers: int = Field(default=4, ge=1, le=64)
+    patience_s: float = Field(default=180.0, ge=0)
+
+
+class PrelabelParams(Section):
+    """The proposer and its options. `felzenszwalb` needs no weights: it groups pixels by colour, it is not SAM."""
+
+    model: str = "felzenszwalb"
+    scale: float = Field(default=150.0, gt=0)
+    sigma: float = Field(default=0.8, ge=0)
+    min_mask_region_area: int = Field(default=200, ge=1)  # px
+
+
+class RasteriseParams(Section):
+    """`unlabelled`: what pixels nobody labelled become, `void` or a class name."""
+
+    unlabelled: str = VOID_LABEL
+
+
+class SplitParams(Section):
+    """Shares of the groups (0..1), the task's data field that names the group, and one that names a fixed split."""
+
+    val: float = Field(default=0.15, ge=0, lt=1)
+    test: float = Field(default=0.15, ge=0, lt=1)
+    seed: int = 0
+    group_by: str | None = None
+    assigned_by: str | None = None
+
+    @model_validator(mode="after")
+    def _something_left_to_train_on(self) -> SplitParams:
+        if self.val + self.test >= 1:
+            raise ValueError(f"val + test is {self.val + self.test:g}, so nothing is left to train on")
+        return self
+
+
+class TrainParams(Section):
+    """Architecture, schedule and augmentation.
+
+    `size_hw`: images are brought to this size for the network and its output back to full size. `architecture_options`
+    go to the architecture's constructor. `augment`: albumentations transforms by name with their arguments.
+    """
+
+    architecture: str = "pspnet"
+    architecture_options: dict[str, Any] = Field(default_factory=dict)
+    size_hw: tuple[int, int] = (180, 240)
+    epochs: int = Field(default=40, ge=1)
+    batch_size: int = Field(default=8, ge=1)
+    learning_rate: float = Field(default=3e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    poly_power: float = Field(default=0.9, gt=0)
+    class_weights: Literal["none", "median_frequency", "sqrt_median_frequency"] = "median_frequency"
+    augment: list[dict[str, dict[str, Any]]] = Field(
+        default_factory=lambda: [
+            {"HorizontalFlip": {"p": 0.5}},
+            {"RandomScale": {"scale_limit": [-0.3, 0.5], "p": 1.0}},
+            {"ColorJitter": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.03, "p": 0.8}},
+        ]
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    validate_every: int = Field(default=2, ge=1)  # epochs
+    seed: int = 0
+
+    @field_validator("size_hw")
+    @classmethod
+    def _at_least_one_cell(cls, value: tuple[int, int]) -> tuple[int, int]:
+        if min(value) < 32:
+            raise ValueError(f"is {value[0]}x{value[1]}, and the networks need at least 32x32")
+        return value
+
+
+class EvaluateParams(Section):
+    """`batch_size` images at a time."""
+
+    batch_size: int = Field(default=8, ge=1)
+
+
+class GateParams(Section):
+    """`tolerance`: how far mean IU (0..1) may fall below the champion's and the challenger still be promoted."""
+
+    tolerance: float = Field(default=0.0, ge=0, le=1)
+
+
+class PredictParams(Section):
+    """`tolerance_px`: how far simplified polygons may leave the pixel edges. `min_area_px`: smaller regions stay home."""
+
+    batch_size: int = Field(default=8, ge=1)
+    tolerance_px: float = Field(default=1.0, ge=0)
+    min_area_px: int = Field(default=40, ge=0)
+
+
+class PushParams(Section):
+    """`chunk_tasks`, `chunk_mb`: upper limits of one request."""
+
+    chunk_tasks: int = Field(default=200, ge=1, le=300)
+    chunk_mb: float = Field(default=8.0, gt=0, le=10)
+
+
+class ReportParams(Section):
+    """`overlays`: how many of best, typical and worst samples each are drawn."""
+
+    overlays: int = Field(default=3, ge=0)
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    source: Source
+    classes: tuple[ClassParams, ...] = Field(min_length=1, max_length=VOID_INDEX)
+    pull: PullParams = PullParams()
+    prelabel: PrelabelParams = PrelabelParams()
+    rasterise: RasteriseParams = RasteriseParams()
+    split: SplitParams = SplitParams()
+    train: TrainParams = TrainParams()
+    evaluate: EvaluateParams = EvaluateParams()
+    gate: GateParams = GateParams()
+    predict: PredictParams = PredictParams()
+    push: PushParams = PushParams()
+    report: ReportParams = ReportParams()
+
+    @model_validator(mode="after")
+    def _classes_are_distinct(self) -> Params:
+        names = [entry.name for entry in self.classes]
+        if VOID_LABEL in names:
+            raise ValueError("classes: `void` is the label for pixels without a class; it can't be a class")
+        doubled = sorted({name for name in names if names.count(name) > 1})
+        if doubled:
+            raise ValueError(f"classes: listed twice: {', '.join(doubled)}")
+        if self.rasterise.unlabelled not in {VOID_LABEL, *names}:
+            raise ValueError(
+                f"rasterise.unlabelled: {self.rasterise.unlabelled!r} is neither `void` nor a class ({', '.join(names)})"
+            )
+        return self
+
+    @property
+    def class_map(self) -> ClassMap:
+        """The class map that `classes` describes."""
+        return ClassMap([ClassEntry(entry.name, entry.color, entry.priority) for entry in self.classes])
+
+
+def load_params(path: Path) -> Params:
+    """Read and validate params.yaml. Raises ParamsError that names every wrong key."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ParamsError(f"{path} does not exist", "Run `maskloop init` to write a commented one.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParamsError(f"{path} can't be read: {error}") from error
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path} is not valid YAML: {error}") from error
+    if not isinstance(raw, dict):
+        raise ParamsError(f"{path} holds {type(raw).__name__}, expected sections such as `source:` and `classes:`")
+    return parse_params(raw, where=str(path))
+
+
+def parse_params(raw: dict[str, Any], where: str = "params") -> Params:
+    """Validate parameters given as a mapping. Raises ParamsError that names every wrong key."""
+    try:
+        return Params.model_validate(raw)
+    except ValidationError as error:
+        problems = "; ".join(_describe(item) for item in error.errors(include_url=False))
+        raise ParamsError(f"{where}: {problems}", "Mend the named keys; README.md lists them all.") from None
+
+
+def _describe(item: Any) -> str:
+    location = [part for part in item["loc"] if part not in ("label_studio", "label_studio_export")]
+    key = ".".join(str(part) for part in location)
+    if item["type"] == "extra_forbidden":
+        known = _known_keys(item["loc"][:-1])
+        nearest = difflib.get_close_matches(str(location[-1]), known, n=1)
+        hint = f"did you mean `{nearest[0]}`?" if nearest else f"known here: {', '.join(known)}"
+        return f"unknown key `{key}` ({hint})"
+    message = re.sub(r"^Value error, ", "", item["msg"])
+    if item["type"] == "missing":
+        return f"`{key}` is missing"
+    return f"`{key}`: {message} (found {item['input']!r:.80})" if key else message
+
+
+def _known_keys(location: tuple[Any, ...]) -> list[str]:
+    model: Any = Params
+    for part in location:
+        if isinstance(part, int):
+            continue
+        if part in ("label_studio", "label_studio_export"):
+            model = LabelStudioSource if part == "label_studio" else ExportSource
+            continue
+        annotation = model.model_fields[part].annotation
+        candidates = [arg for arg in (annotation, *get_args(annotation)) if isinstance(arg, type)]
+        model = next((arg for arg in candidates if issubclass(arg, BaseModel)), model)
+    return list(model.model_fields)
