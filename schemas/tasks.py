@@ -24,11 +24,13 @@ ANNOTATION_TYPE = pa.struct(
 TASKS_SCHEMA = pa.schema(
     [
         pa.field("task_id", pa.int64(), nullable=False),
-        ("updated_at", pa.string()),
+        pa.field("revision", pa.string(), nullable=False),  # changes whenever the task or its annotations do
         ("data", pa.string()),  # the task's `data` as JSON
         ("image_url", pa.string()),
         ("image", pa.string()),  # path relative to the project folder, null if it could not be fetched
         ("image_sha256", pa.string()),
+        ("image_width", pa.int32()),  # as displayed (EXIF applied), in pixels
+        ("image_height", pa.int32()),
         ("image_error", pa.string()),  # why `image` is null
         ("annotations", pa.list_(ANNOTATION_TYPE)),
     ],
@@ -53,10 +55,13 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One task with its whole set of annotations; drafts and predictions are not part of it."""
+    """One task with its whole set of annotations; drafts and predictions are not part of it.
+
+    `revision` changes whenever the task or its annotations do: the server's `updated_at`, or a hash of an export's entry.
+    """
 
     task_id: int
-    updated_at: str
+    revision: str
     data: dict[str, Any]
     image_url: str
     annotations: tuple[Annotation, ...] = field(default=())

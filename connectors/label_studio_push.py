@@ -1,0 +1,133 @@
+"""Predictions into Label Studio: validated before, counted after, and replaced only once the new ones are there.
+
+Label Studio drops invalid items of a bulk import without a word and piles up a model version that is pushed twice, so the
+order is: validate all, import what is missing under the new version, count, switch the project to it, delete the old one.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from label_studio_sdk.label_interface import LabelInterface
+
+from connectors.batches import batches
+from connectors.label_studio import LabelStudioProject
+from connectors.label_studio_json import dumps, loads
+from schemas.errors import ClassMapError, PushError
+from schemas.labels import LabelConfig
+
+OURS = re.compile(r"^[a-z0-9_]+-[0-9a-f]{12}$")
+"""Architecture and weights' hash: the form of maskloop's model versions. Others belong to others and are left alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutgoingPrediction:
+    """One task's prediction. `result` is Label Studio's list of results; `score` in 0..1."""
+
+    task_id: int
+    score: float
+    result: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class PushOutcome:
+    """How many predictions were sent, how many were there already, and which old versions were deleted."""
+
+    pushed: int
+    unchanged: int
+    deleted_versions: list[str]
+
+
+def push_predictions(
+    project: LabelStudioProject,
+    model_version: str,
+    predictions: list[OutgoingPrediction],
+    chunk_tasks: int,
+    chunk_bytes: int,
+) -> PushOutcome:
+    """Make `predictions` the project's pre-annotations. Raises PushError before anything is sent if one is invalid.
+
+    Running it again after any interruption ends in the same state. Annotations are never touched.
+    """
+    config = project.label_config()
+    info = project.info()
+    prepared = [_prepared(prediction, config) for prediction in predictions]
+    validate(str(info["label_config"]), prepared)
+    versions = _versions(project)
+    there = project.predicted_tasks(model_version) if versions.get(model_version) else set()
+    missing = [prediction for prediction in prepared if prediction.task_id not in there]
+    items = [
+        {"task": entry.task_id, "model_version": model_version, "score": entry.score, "result": entry.result}
+        for entry in missing
+    ]
+    for chunk in batches(items, chunk_tasks, chunk_bytes, lambda item: len(dumps(item))):
+        answer = project.server.send("POST", f"/api/projects/{project.project}/import/predictions", chunk)
+        created = answer.get("created") if isinstance(answer, dict) else None
+        if created != len(chunk):
+            raise PushError(
+                f"Label Studio stored {created} of {len(chunk)} predictions of {model_version}",
+                "Some tasks may be gone: run `dvc repro` again; it pushes only what is missing.",
+            )
+    if prepared and info.get("model_version") != model_version:
+        project.server.send("PATCH", f"/api/projects/{project.project}/", {"model_version": model_version})
+    old = sorted(name for name in versions if OURS.match(name) and name != model_version)
+    if prepared:
+        for name in old:
+            path = f"/api/projects/{project.project}/model-versions/"
+            project.server.send("DELETE", path, {"model_version": name})
+    return PushOutcome(len(missing), len(prepared) - len(missing), old if prepared else [])
+
+
+def validate(label_config: str, predictions: Iterable[OutgoingPrediction]) -> None:
+    """Raise PushError naming the first invalid prediction: the SDK's own check, and what it lets through."""
+    interface = LabelInterface(label_config)
+    for prediction in predictions:
+        body = {"result": prediction.result, "score": prediction.score}
+        errors = list(interface.validate_prediction(body, return_errors=True))
+        errors += _overlooked(prediction)
+        if errors:
+            raise PushError(
+                f"the prediction for task {prediction.task_id} is invalid: {errors[0]:.300}",
+                "Nothing was sent. Does the project's label config still match the class map?",
+            )
+
+
+def _overlooked(prediction: OutgoingPrediction) -> Iterator[str]:
+    ids = [item.get("id") for item in prediction.result]
+    if len(set(ids)) < len(ids):
+        yield "two regions have the same id"
+    for item in prediction.result:
+        points = item["value"].get("points", [])
+        where = f"region {item.get('id')}"
+        if len(points) < 3:
+            yield f"{where}: a polygon of {len(points)} points"
+        if not all(0 <= coordinate <= 100 for point in points for coordinate in point):
+            yield f"{where}: a coordinate outside 0..100"
+        if not (item.get("original_width") and item.get("original_height")):
+            yield f"{where}: no original size"
+        if not 0 <= item.get("score", 0) <= 1:
+            yield f"{where}: score {item['score']} outside 0..1"
+    if not (math.isfinite(prediction.score) and 0 <= prediction.score <= 1):
+        yield f"score {prediction.score} outside 0..1"
+
+
+def _prepared(prediction: OutgoingPrediction, config: LabelConfig) -> OutgoingPrediction:
+    """The prediction with the control's names of this project."""
+    control = config.controls.get("PolygonLabels")
+    if control is None:
+        raise ClassMapError(
+            "the project's label config has no <PolygonLabels>, which predictions need", "Add one with all classes."
+        )
+    names = {"from_name": control[0], "to_name": control[1]}
+    return OutgoingPrediction(prediction.task_id, prediction.score, [item | names for item in prediction.result])
+
+
+def _versions(project: LabelStudioProject) -> dict[str, int]:
+    """Model version → number of its predictions."""
+    answer = project.server.get(f"/api/projects/{project.project}/model-versions/")
+    versions: dict[str, int] = loads(answer.content)
+    return versions

@@ -1,0 +1,205 @@
+"""The command `maskloop`: one verb a stage. The only place that prints and that reads the environment and params.yaml."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from dotenv import dotenv_values
+from rich.console import Console
+
+from connectors.base import Credentials
+from pipeline.display import ConsoleProgress
+from schemas.errors import MaskloopError
+from schemas.params import load_params
+
+# Read by the OpenMP runtime when torch is imported: spinning threads starve each other on shared cores.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    help="The loop from annotation to training data to model and back. Run the whole of it with [b]dvc repro[/b].",
+    epilog="Start with [b]maskloop init[/b], then [b]maskloop doctor[/b], then [b]dvc repro[/b].",
+)
+import_app = typer.Typer(no_args_is_help=True, help="Make a Label Studio project out of existing data.")
+demo_app = typer.Typer(no_args_is_help=True, help="The whole loop on drawn street scenes, with a Label Studio of its own.")
+app.add_typer(import_app, name="import")
+app.add_typer(demo_app, name="demo")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+ONLINE = frozenset({"probe", "pull", "push"})
+STAGES = {
+    "configure": "Fill the defaults into data/params.yaml, which the other stages depend on.",
+    "probe": "Look whether the source of annotations has changed.",
+    "pull": "Fetch changed tasks, their annotations and images.",
+    "prelabel": "Propose class-agnostic masks for every image, as SAM-format pickles.",
+    "rasterise": "Paint the annotations' regions into class-index masks.",
+    "split": "Assign every sample to train, val or test.",
+    "train": "Train a challenger on the train split.",
+    "evaluate": "Measure the challenger on val and test.",
+    "gate": "Let the challenger replace the champion, or not.",
+    "predict": "Predict the tasks that nobody annotated, with the champion.",
+    "push": "Send the predictions to Label Studio as pre-annotations.",
+    "report": "Write reports/index.html.",
+}
+
+
+def main() -> None:
+    """Run the command; an expected error is one line and its remedy on stderr, and exit code 1."""
+    try:
+        app()
+    except MaskloopError as error:
+        fail(error)
+
+
+def fail(error: MaskloopError) -> None:
+    """Print an error with its remedy and exit with code 1."""
+    err.print(f"[red]error:[/red] {_escaped(error)}")
+    if error.remedy:
+        err.print(f"       {_escaped(error.remedy)}")
+    sys.exit(1)
+
+
+def _escaped(text: object) -> str:
+    return str(text).replace("[", r"\[")
+
+
+def environment() -> dict[str, str]:
+    """The environment over what `.env` in the current folder says."""
+    return {name: value for name, value in dotenv_values(".env").items() if value} | dict(os.environ)
+
+
+def credentials() -> Credentials:
+    """Where the server is and with which token."""
+    found = environment()
+    return Credentials(found.get("LABEL_STUDIO_URL"), found.get("LABEL_STUDIO_API_KEY"))
+
+
+def run_stage(verb: str) -> None:
+    """Run one stage in the current folder and print its summary."""
+    params = load_params(Path("params.yaml"))
+    stage: Callable[..., str] = getattr(importlib.import_module(f"pipeline.{verb}"), verb)
+    extra: dict[str, Any] = {"credentials": credentials()} if verb in ONLINE else {}
+    summary = stage(params, Path(), ConsoleProgress(out), **extra)
+    out.print(f"[green]{verb}[/green]: {_escaped(summary)}")
+
+
+def _stage_command(verb: str) -> Callable[[], None]:
+    def command() -> None:
+        run_stage(verb)
+
+    return command
+
+
+for _verb, _help in STAGES.items():
+    app.command(_verb, help=_help, epilog=f"Example: [b]maskloop {_verb}[/b], in the folder of params.yaml.")(
+        _stage_command(_verb)
+    )
+
+
+@app.command(epilog="Example: [b]mkdir street && cd street && maskloop init --project 7[/b]")
+def init(
+    project: Annotated[int, typer.Option(help="Number of the Label Studio project.")] = 1,
+    force: Annotated[bool, typer.Option(help="Replace an existing params.yaml.")] = False,
+) -> None:
+    """Make the current folder a project: a commented params.yaml, dvc.yaml, and DVC set up."""
+    from pipeline.init import init as init_folder
+
+    for line in init_folder(Path(), project, force):
+        out.print(line)
+
+
+@app.command(epilog="Example: [b]LABEL_STUDIO_API_KEY=… maskloop doctor[/b]")
+def doctor() -> None:
+    """Check server, token, project, label config, disk and GPU, and say what to mend. Exit code 1 if anything is wrong."""
+    from pipeline.doctor import examine
+
+    checks = list(examine(Path(), credentials()))
+    for check in checks:
+        mark = "[green]ok[/green]  " if check.ok else "[red]wrong[/red]"
+        out.print(f"{mark} {check.name}: {_escaped(check.found)}")
+        if check.remedy:
+            out.print(f"      → {_escaped(check.remedy)}")
+    if not all(check.ok for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command(
+    epilog="Example: [b]maskloop retrain[/b] in cron. Exit codes: 0 promoted, 3 kept, 4 nothing new, 5 busy, 1 failed."
+)
+def retrain() -> None:
+    """One unattended round: lock, dvc repro, and an exit code that says what came of it."""
+    from pipeline.retrain import retrain as run_round
+
+    verdict = run_round(Path(), environment())
+    out.print(f"[b]{verdict.name.lower().replace('_', ' ')}[/b]: {_escaped(verdict.meaning)}")
+    raise typer.Exit(verdict.value)
+
+
+@import_app.command(
+    "mask-folder",
+    epilog=r"Example: [b]maskloop import mask-folder train trainannot --classes classes.txt --void 11 "
+    r"--group-regex '^(\w+?)_' --url http://127.0.0.1:8080[/b]",
+)
+def import_mask_folder(
+    images: Annotated[Path, typer.Argument(help="Folder of images.")],
+    masks: Annotated[Path, typer.Argument(help="Folder of class-index PNGs with the same names.")],
+    classes: Annotated[Path, typer.Option(help="Class names in index order: .txt, or YAML such as a params.yaml.")],
+    title: Annotated[str | None, typer.Option(help="Title of the new project. Default: the image folder's name.")] = None,
+    project: Annotated[int | None, typer.Option(help="Add to this project instead of a new one.")] = None,
+    void: Annotated[list[int] | None, typer.Option(help="Mask value without a class, besides 255. May be repeated.")] = None,
+    group_regex: Annotated[str | None, typer.Option(help="Its first group, found in the name, is data.video.")] = None,
+    split: Annotated[str | None, typer.Option(help="Becomes data.split, for split.assigned_by.")] = None,
+    tolerance: Annotated[float, typer.Option(help="Pixels that polygons may leave the edges by; 0 is exact.")] = 0.0,
+    url: Annotated[str | None, typer.Option(help="The server, if not LABEL_STUDIO_URL.")] = None,
+) -> None:
+    """Make a Label Studio project out of images and class-index masks, traced to polygons."""
+    from connectors.label_studio import Server
+    from connectors.mask_folder import read_classes
+    from pipeline.import_masks import MaskFolder, import_mask_folder
+    from schemas.labels import ClassEntry, ClassMap
+
+    entries = [ClassEntry(entry.name, entry.color, entry.priority) for entry in read_classes(classes)]
+    access = credentials()
+    server = Server.open(url or access.url, access.api_key)
+    folder = MaskFolder(images, masks, frozenset(void or ()), tolerance, group_regex, split)
+    number, tasks = import_mask_folder(
+        server, folder, ClassMap(entries), title or images.resolve().name, project, ConsoleProgress(out)
+    )
+    out.print(f"{tasks} tasks in project {number}: {server.url}/projects/{number}/data")
+
+
+@demo_app.command("start", epilog="Example: [b]maskloop demo start[/b], or [b]make demo[/b]")
+def demo_start(
+    folder: Annotated[Path, typer.Option(help="Where the demo lives.")] = Path(".demo"),
+    server_command: Annotated[Path, typer.Option(help="The server's executable.")] = Path(
+        ".venv-label-studio/bin/label-studio"
+    ),
+) -> None:
+    """Start Label Studio, fill it with the sample project, run the loop, and say where to look."""
+    from pipeline.demo import start
+
+    start(folder, server_command, dict(os.environ), ConsoleProgress(out))
+
+
+@demo_app.command("stop", epilog="Example: [b]maskloop demo stop[/b], or [b]make demo-stop[/b]")
+def demo_stop(folder: Annotated[Path, typer.Option(help="Where the demo lives.")] = Path(".demo")) -> None:
+    """Stop the demo's Label Studio; what it holds stays."""
+    from pipeline.demo import stop
+
+    out.print(stop(folder))
+
+
+if __name__ == "__main__":
+    main()

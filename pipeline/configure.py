@@ -1,0 +1,22 @@
+"""Stage `configure`: params.yaml, validated and with every default filled in, as the file that the other stages depend on.
+
+A params.yaml with only `source` and `classes` would give DVC no key to watch for the other stages; this one has them all.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from connectors.storage import write_bytes
+from pipeline.progress import Progress
+from schemas.manifest import RESOLVED_PARAMS
+from schemas.params import Params
+
+
+def configure(params: Params, folder: Path, progress: Progress) -> str:
+    """Write `data/params.yaml`."""
+    text = yaml.safe_dump(params.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    changed = write_bytes(folder / RESOLVED_PARAMS, text.encode())
+    return f"{len(params.classes)} classes; {RESOLVED_PARAMS} {'written' if changed else 'unchanged'}"

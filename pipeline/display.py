@@ -1,0 +1,42 @@
+"""What the CLI shows while a stage works: bars on a terminal, plain lines elsewhere (a log, a scheduler, CI)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+
+LINE_EVERY_S = 5.0
+
+
+class ConsoleProgress:
+    """A `pipeline.progress.Progress` on a console."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def track(self, items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
+        """Yield `items` under a bar, or with a line every five seconds where there is no terminal."""
+        return self._bar(items, total, what) if self._console.is_terminal else self._lines(items, total, what)
+
+    def _bar(self, items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
+        columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=self._console, transient=True) as bar:
+            yield from bar.track(items, total=total, description=what)
+
+    def _lines(self, items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
+        last = time.monotonic()
+        for done, item in enumerate(items):
+            if time.monotonic() - last >= LINE_EVERY_S:
+                last = time.monotonic()
+                self.say(f"  {what}: {done}{'' if total is None else f' of {total}'}")
+            yield item

@@ -1,0 +1,124 @@
+"""From images to class-index masks: what validation, evaluate, gate and predict share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from pipeline.checkpoint import ModelCard, load
+from pipeline.dataset import Sample, load_image, load_mask, normalise, resize_image
+from pipeline.metrics import Confusion, confusion_matrix
+from pipeline.models import Segmenter
+from schemas.errors import ParamsError
+from schemas.params import Params, TrainParams
+
+
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """Where and how a network runs: the device, and bfloat16 autocast or plain float32."""
+
+    device: torch.device
+    bfloat16: bool
+
+    @classmethod
+    def choose(cls, params: TrainParams) -> Compute:
+        """What `train.device` and `train.precision` ask for; `auto` is a GPU if there is one, and bfloat16 if native.
+
+        Raises ParamsError if CUDA is asked for and absent.
+        """
+        has_cuda = torch.cuda.is_available()
+        if params.device == "cuda" and not has_cuda:
+            raise ParamsError("train.device is `cuda`, but torch finds no GPU", "Set it to `auto` or `cpu`.")
+        device = torch.device("cuda" if has_cuda and params.device != "cpu" else "cpu")
+        if params.precision != "auto":
+            return cls(device, params.precision == "bfloat16")
+        if device.type == "cuda":
+            return cls(device, torch.cuda.is_bf16_supported(including_emulation=False))
+        return cls(device, bool(torch.cpu.get_capabilities().get("avx512_bf16", False)))
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """The context in which the network's forward pass runs."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """`mask`: class index, 0..C-1, uint8 (H, W). `confidence`: its probability, 0..1, float32 (H, W)."""
+
+    mask: NDArray[np.uint8]
+    confidence: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A model with all it takes to feed it: input size, normalisation, device and precision."""
+
+    model: Segmenter
+    size_hw: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    compute: Compute
+
+    def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
+        """Predict one batch of RGB images, uint8 (H, W, 3) in [0, 255], of any sizes; predictions have their sizes."""
+        resized = np.stack([resize_image(image, self.size_hw) for image in images])
+        return self.predict_resized(resized, [(image.shape[0], image.shape[1]) for image in images])
+
+    @torch.inference_mode()
+    def predict_resized(self, images: NDArray[np.uint8], sizes_hw: Sequence[tuple[int, int]]) -> list[Prediction]:
+        """Predict one batch already at `size_hw`, uint8 (N, h, w, 3); the i-th prediction has the size `sizes_hw[i]`."""
+        inputs = normalise(torch.from_numpy(images).to(self.compute.device), self.mean, self.std)
+        with self.compute.autocast():
+            logits = self.model.eval()(inputs).float()
+        return [classify(each, size_hw) for each, size_hw in zip(logits, sizes_hw, strict=True)]
+
+
+def load_network(folder: Path, params: Params) -> tuple[Network, ModelCard]:
+    """The model of a folder, ready to predict, and its card. Raises what `checkpoint.load` raises."""
+    model, card = load(folder, params.class_map)
+    compute = Compute.choose(params.train)
+    model = model.to(compute.device, memory_format=torch.channels_last)
+    return Network(model, card.size_hw, card.mean, card.std, compute), card
+
+
+def classify(logits: Tensor, size_hw: tuple[int, int]) -> Prediction:
+    """Logits, float32 (C, h, w), bilinearly at `size_hw`: the largest one's class and its softmax.
+
+    Works class by class, so that memory holds a few planes of the full size rather than C.
+    """
+    best = torch.full(size_hw, -torch.inf, device=logits.device)
+    total = best.clone()  # logarithm of the summed exponentials
+    mask = torch.zeros(size_hw, dtype=torch.uint8, device=logits.device)
+    for index, plane in enumerate(logits):
+        full = F.interpolate(plane[None, None], size_hw, mode="bilinear", align_corners=False)[0, 0]
+        mask.masked_fill_(full > best, index)
+        torch.maximum(best, full, out=best)
+        torch.logaddexp(total, full, out=total)
+    return Prediction(mask.cpu().numpy(), torch.exp(best - total).cpu().numpy())
+
+
+def measure(
+    network: Network, samples: Iterable[Sample], batch_size: int, images: Iterable[NDArray[np.uint8]] | None = None
+) -> Iterator[tuple[Sample, Prediction, Confusion]]:
+    """Predict samples and count every pixel of their masks at full size.
+
+    `images`: their images at the network's size, uint8 (h, w, 3), if they are decoded already.
+    """
+    samples = list(samples)
+    resized = iter(images if images is not None else (load_image(sample, network.size_hw) for sample in samples))
+    for start in range(0, len(samples), batch_size):
+        chunk = samples[start : start + batch_size]
+        batch = np.stack(list(islice(resized, len(chunk))))
+        predictions = network.predict_resized(batch, [(sample.height, sample.width) for sample in chunk])
+        for sample, prediction in zip(chunk, predictions, strict=True):
+            classes = len(sample.class_pixels)
+            yield sample, prediction, confusion_matrix(load_mask(sample), prediction.mask, classes)

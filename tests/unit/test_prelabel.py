@@ -1,0 +1,129 @@
+"""The prelabel stage: one pickle per distinct image, remade only when something that decides it changed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from connectors.sam_pickle import read_sam_pickle
+from connectors.storage import sha256_file
+from connectors.task_store import task_row, write_part
+from pipeline.prelabel import prelabel
+from pipeline.progress import Silent
+from pipeline.propose import PROPOSERS, make_proposer
+from schemas.errors import ParamsError
+from schemas.manifest import IMAGES_DIR, PRELABELS_DIR, TASKS_DIR
+from schemas.params import Params, PrelabelParams, parse_params
+from schemas.tasks import Task
+
+
+def params(**prelabel_params: object) -> Params:
+    return parse_params(
+        {
+            "source": {"kind": "label_studio", "project": 1},
+            "classes": [{"name": "road"}],
+            "prelabel": {"sigma": 0.0, **prelabel_params},
+        }
+    )
+
+
+def halves(left: int, right: int) -> np.ndarray:
+    """RGB, 40 high and 60 wide: two grey levels side by side, the left one 20 wide."""
+    image = np.full((40, 60, 3), right, dtype=np.uint8)
+    image[:, :20] = left
+    return image
+
+
+def project(folder: Path, images: list[np.ndarray | bytes | None]) -> None:
+    """One task per image; None: not fetched."""
+    (folder / IMAGES_DIR).mkdir(parents=True, exist_ok=True)
+    rows = {}
+    for task_id, image in enumerate(images, start=1):
+        row = task_row(Task(task_id, "1", {"image": "x"}, "x"))
+        if image is not None:
+            path = folder / IMAGES_DIR / "image.png"
+            if isinstance(image, bytes):
+                path.write_bytes(image)
+            else:
+                Image.fromarray(image).save(path)
+            sha256 = sha256_file(path)
+            path = path.rename(path.with_stem(sha256))
+            row |= {"image": path.relative_to(folder).as_posix(), "image_sha256": sha256}
+        rows[task_id] = row
+    write_part(folder / TASKS_DIR, 0, rows)
+
+
+def pickles(folder: Path) -> list[Path]:
+    return sorted((folder / PRELABELS_DIR).iterdir())
+
+
+@pytest.mark.parametrize("name", PROPOSERS)
+def test_every_proposer_keeps_the_contract(name: str) -> None:
+    image = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
+    image[:, :24] = 200
+    settings = PrelabelParams(model=name, min_mask_region_area=20)
+    prelabels = make_proposer(settings).propose(image.copy())
+    assert prelabels == make_proposer(settings).propose(image)
+    assert prelabels
+    for item in prelabels:
+        mask = item.mask((64, 48))
+        rows, columns = np.nonzero(mask)
+        assert item.area == mask.sum() >= 20
+        assert item.bbox == (columns.min(), rows.min(), np.ptp(columns) + 1, np.ptp(rows) + 1)
+        assert all(mask[int(y), int(x)] for x, y in item.point_coords)
+        assert 0 <= item.predicted_iou <= 1 and 0 <= item.stability_score <= 1
+    assert [item.area for item in prelabels] == sorted((item.area for item in prelabels), reverse=True)
+
+
+def test_felzenszwalb_tiles_the_image_along_its_edges() -> None:
+    large, small = make_proposer(PrelabelParams(sigma=0.0)).propose(halves(20, 230))
+    assert np.array_equal(large.mask((40, 60)), halves(0, 1)[..., 0] == 1)
+    assert np.array_equal(small.mask((40, 60)), halves(0, 1)[..., 0] == 0)
+
+
+def test_a_uniform_image_is_one_mask() -> None:
+    (only,) = make_proposer(PrelabelParams()).propose(np.full((20, 30, 3), 128, dtype=np.uint8))
+    assert (only.area, only.bbox) == (600, (0, 0, 30, 20))
+
+
+def test_an_unknown_model_lists_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match="'sam9', expected one of: felzenszwalb"):
+        prelabel(params(model="sam9"), tmp_path, Silent())
+
+
+def test_one_pickle_per_distinct_readable_image(tmp_path: Path) -> None:
+    project(tmp_path, [halves(0, 200), halves(0, 200), halves(90, 10), None, b"no image"])
+    summary = prelabel(params(), tmp_path, Silent())
+    assert summary == "3 images: 2 pre-labelled by felzenszwalb, 0 kept, 1 unreadable, 0 old files removed"
+    for path in pickles(tmp_path):
+        image = read_sam_pickle(path)
+        assert (image.image_sha256, image.size_hw, image.model) == (path.stem, (40, 60), "felzenszwalb")
+        assert len(image.prelabels) == 2
+    assert len(pickles(tmp_path)) == 2
+
+
+def test_only_what_changed_is_made_again(tmp_path: Path) -> None:
+    project(tmp_path, [halves(0, 200), halves(90, 10)])
+    prelabel(params(), tmp_path, Silent())
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in pickles(tmp_path)}
+    assert "0 pre-labelled by felzenszwalb, 2 kept" in prelabel(params(), tmp_path, Silent())
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in pickles(tmp_path)} == before
+
+    broken = pickles(tmp_path)[0]
+    broken.write_bytes(b"torn")
+    assert "1 pre-labelled by felzenszwalb, 1 kept" in prelabel(params(), tmp_path, Silent())
+    assert broken.read_bytes() == before[broken][0]
+
+    assert "2 pre-labelled by felzenszwalb, 0 kept" in prelabel(params(scale=99.0), tmp_path, Silent())
+
+
+def test_pickles_of_images_that_are_gone_are_removed(tmp_path: Path) -> None:
+    project(tmp_path, [halves(0, 200), halves(90, 10)])
+    prelabel(params(), tmp_path, Silent())
+    (tmp_path / PRELABELS_DIR / ".tmp-killed.pkl").write_bytes(b"half a file")
+    project(tmp_path, [halves(0, 200)])
+    assert prelabel(params(), tmp_path, Silent()).endswith("1 kept, 0 unreadable, 2 old files removed")
+    assert len(pickles(tmp_path)) == 1
