@@ -11,7 +11,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from schemas.errors import ImageError
 
-EXTENSIONS = {"JPEG": ".jpg", "PNG": ".png", "WEBP": ".webp", "BMP": ".bmp", "GIF": ".gif", "TIFF": ".tif", "MPO": ".jpg"}
+EXTENSIONS = {
+    "JPEG": ".jpg",
+    "PNG": ".png",
+    "WEBP": ".webp",
+    "BMP": ".bmp",
+    "GIF": ".gif",
+    "TIFF": ".tif",
+    "MPO": ".jpg",
+}
 
 
 def inspect(content: bytes) -> tuple[str, tuple[int, int]]:
@@ -22,7 +30,9 @@ def inspect(content: bytes) -> tuple[str, tuple[int, int]]:
     image = _decode(io.BytesIO(content), "the image")
     extension = EXTENSIONS.get(image.format or "")
     if extension is None:
-        raise ImageError("image_corrupt", f"the image is a {image.format}, which browsers do not show", "Convert it to PNG.")
+        raise ImageError(
+            "image_corrupt", f"the image is a {image.format}, which browsers do not show", "Convert it to PNG."
+        )
     turned = ImageOps.exif_transpose(image)
     return extension, (turned.height, turned.width)
 

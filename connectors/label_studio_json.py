@@ -101,7 +101,7 @@ def parse_regions(result: str) -> Iterable[Region | tuple[str, RegionError]]:
     items = loads(result)
     if not isinstance(items, list):
         raise RegionError("malformed", f"`result` is {type(items).__name__}, expected a list")
-    labels_of = _labels_by_region(items)
+    shared = _shared_labels(items)
     for item in items:
         if not isinstance(item, dict):
             yield "", RegionError("malformed", f"a result is {type(item).__name__}, expected an object")
@@ -111,22 +111,24 @@ def parse_regions(result: str) -> Iterable[Region | tuple[str, RegionError]]:
             continue
         region_id = str(item.get("id", ""))
         try:
-            yield _region(item, labels_of.get(region_id, []))
+            yield _region(item, _labels(item) or shared.get(region_id, []))
         except RegionError as error:
             yield region_id, error
 
 
-def _labels_by_region(items: list[Any]) -> dict[str, list[str]]:
-    """Labels of each region id: with <Labels> they come in a result of their own beside the shape's."""
-    labels_of: dict[str, list[str]] = {}
-    for item in items:
-        if not isinstance(item, dict) or not isinstance(item.get("value"), dict):
-            continue
-        labels = item["value"].get(str(item.get("type")))
-        if isinstance(labels, list) and str(item.get("type")).endswith("labels"):
-            known = labels_of.setdefault(str(item.get("id", "")), [])
-            known += [str(label) for label in labels if str(label) not in known]
-    return labels_of
+def _shared_labels(items: list[Any]) -> dict[str, list[str]]:
+    """Labels by region id, where they come in a result of their own beside the shape's (a label config with <Labels>)."""
+    return {
+        str(item.get("id", "")): _labels(item)
+        for item in items
+        if isinstance(item, dict) and item.get("type") == "labels"
+    }
+
+
+def _labels(item: dict[str, Any]) -> list[str]:
+    value = item.get("value")
+    labels = value.get(str(item.get("type"))) if isinstance(value, dict) else None
+    return [str(label) for label in labels] if isinstance(labels, list) else []
 
 
 def _region(item: dict[str, Any], labels: list[str]) -> Region:
@@ -143,7 +145,9 @@ def _region(item: dict[str, Any], labels: list[str]) -> Region:
     if not labels:
         raise RegionError("no_label", "the region has no label", "Give it one in Label Studio.")
     if len(labels) > 1:
-        raise RegionError("several_labels", f"the region has {len(labels)} labels: {', '.join(labels)}", "Leave it one.")
+        raise RegionError(
+            "several_labels", f"the region has {len(labels)} labels: {', '.join(labels)}", "Leave it one."
+        )
     width, height = item.get("original_width"), item.get("original_height")
     if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
         raise RegionError(
@@ -177,7 +181,9 @@ def _polygon(value: dict[str, Any]) -> Shape:
     if not isinstance(points, list):
         raise RegionError("malformed", f"`points` is {type(points).__name__}, expected a list")
     if len(points) < 3:
-        raise RegionError("too_few_points", f"a polygon of {len(points)} points, expected at least 3", "Finish or delete it.")
+        raise RegionError(
+            "too_few_points", f"a polygon of {len(points)} points, expected at least 3", "Finish or delete it."
+        )
     try:
         array = np.array(points, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -214,11 +220,15 @@ def _ellipse(value: dict[str, Any]) -> Shape:
 def _brush(value: dict[str, Any]) -> Shape:
     rle = value.get("rle")
     if not isinstance(rle, list) or not rle:
-        raise RegionError("bad_rle", f"`rle` is {type(rle).__name__}, expected a list of bytes", "Draw the stroke again.")
+        raise RegionError(
+            "bad_rle", f"`rle` is {type(rle).__name__}, expected a list of bytes", "Draw the stroke again."
+        )
     try:
         return Brush(bytes(rle))
     except (TypeError, ValueError) as error:
-        raise RegionError("bad_rle", "`rle` holds something else than bytes 0..255", "Draw the stroke again.") from error
+        raise RegionError(
+            "bad_rle", "`rle` holds something else than bytes 0..255", "Draw the stroke again."
+        ) from error
 
 
 SHAPES: dict[str, Callable[[dict[str, Any]], Shape]] = {

@@ -17,6 +17,7 @@ UPLOAD_FILES, UPLOAD_BYTES = 50, 25_000_000
 IMPORT_TASKS, IMPORT_BYTES = 200, 8_000_000
 """Limits of one task import: a few hundred MB end in a misleading HTTP 500."""
 
+
 def find_project(server: Server, title: str) -> int | None:
     """Number of the project with exactly this title, the oldest if there are several; None if there is none."""
     answer = loads(server.get("/api/projects/", {"title": title, "page_size": 1000}).content)

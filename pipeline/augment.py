@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 os.environ["NO_ALBUMENTATIONS_UPDATE"] = "1"  # else importing it asks the network for a newer release
 
-import albumentations as A  # noqa: E402
+import albumentations as A
 
-from schemas.errors import ParamsError  # noqa: E402
-from schemas.labels import VOID_INDEX  # noqa: E402
+from schemas.errors import ParamsError
+from schemas.labels import VOID_INDEX
 
 NEAREST = 0  # cv2.INTER_NEAREST
 REMEDY = "Transforms and their arguments: https://albumentations.ai/docs"

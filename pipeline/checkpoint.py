@@ -81,7 +81,8 @@ def load(folder: Path, class_map: ClassMap) -> tuple[Segmenter, ModelCard]:
         model = build(card.architecture, len(card.classes), card.architecture_options)
         model.load_state_dict(safetensors.torch.load(content))
     except (ParamsError, RuntimeError, SafetensorError) as error:
-        raise DataError(f"the model in {folder} does not fit this version of maskloop: {error}", "Train again.") from error
+        problem = f"the model in {folder} does not fit this version of maskloop: {error}"
+        raise DataError(problem, "Train again.") from error
     return model.eval(), card
 
 

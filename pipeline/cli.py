@@ -31,7 +31,9 @@ app = typer.Typer(
     epilog="Start with [b]maskloop init[/b], then [b]maskloop doctor[/b], then [b]dvc repro[/b].",
 )
 import_app = typer.Typer(no_args_is_help=True, help="Make a Label Studio project out of existing data.")
-demo_app = typer.Typer(no_args_is_help=True, help="The whole loop on drawn street scenes, with a Label Studio of its own.")
+demo_app = typer.Typer(
+    no_args_is_help=True, help="The whole loop on drawn street scenes, with a Label Studio of its own."
+)
 app.add_typer(import_app, name="import")
 app.add_typer(demo_app, name="demo")
 
@@ -156,9 +158,13 @@ def import_mask_folder(
     images: Annotated[Path, typer.Argument(help="Folder of images.")],
     masks: Annotated[Path, typer.Argument(help="Folder of class-index PNGs with the same names.")],
     classes: Annotated[Path, typer.Option(help="Class names in index order: .txt, or YAML such as a params.yaml.")],
-    title: Annotated[str | None, typer.Option(help="Title of the new project. Default: the image folder's name.")] = None,
+    title: Annotated[
+        str | None, typer.Option(help="Title of the new project. Default: the image folder's name.")
+    ] = None,
     project: Annotated[int | None, typer.Option(help="Add to this project instead of a new one.")] = None,
-    void: Annotated[list[int] | None, typer.Option(help="Mask value without a class, besides 255. May be repeated.")] = None,
+    void: Annotated[
+        list[int] | None, typer.Option(help="Mask value without a class, besides 255. May be repeated.")
+    ] = None,
     group_regex: Annotated[str | None, typer.Option(help="Its first group, found in the name, is data.video.")] = None,
     split: Annotated[str | None, typer.Option(help="Becomes data.split, for split.assigned_by.")] = None,
     tolerance: Annotated[float, typer.Option(help="Pixels that polygons may leave the edges by; 0 is exact.")] = 0.0,
@@ -190,7 +196,7 @@ def demo_start(
     """Start Label Studio, fill it with the sample project, run the loop, and say where to look."""
     from pipeline.demo import start
 
-    start(folder, server_command, dict(os.environ), ConsoleProgress(out))
+    out.print(_escaped(start(folder, server_command, dict(os.environ), ConsoleProgress(out))))
 
 
 @demo_app.command("stop", epilog="Example: [b]maskloop demo stop[/b], or [b]make demo-stop[/b]")

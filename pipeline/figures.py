@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import io
 import re
+import warnings
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -22,8 +24,9 @@ from schemas.labels import VOID_INDEX, ClassMap
 INK, FAINT, ACCENT, SECOND, ON_ACCENT = "#010101", "#020202", "#030303", "#040404", "#050505"
 CSS_VARIABLES = {INK: "--ink", FAINT: "--line", ACCENT: "--accent", SECOND: "--second", ON_ACCENT: "--on-accent"}
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
+    "text.parse_math": False,
     "font.size": 10,
     "text.color": INK,
     "axes.labelcolor": INK,
@@ -78,11 +81,14 @@ def confusion_svg(labels: Sequence[str], pixels: NDArray[np.int64]) -> Markup:
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": "confusion", "axes.grid": False}):
         figure = Figure(figsize=(side, side * 0.86), layout="constrained")
         axes = figure.add_subplot(xlim=(0, count), ylim=(count, 0))
+        axes.add_patch(Rectangle((0, 0), count, count, facecolor=FAINT, alpha=0.3, linewidth=0))
         for row, column in np.argwhere(shares >= MIN_SHARE):
             share = float(shares[row, column])
-            axes.add_patch(Rectangle((column + 0.03, row + 0.03), 0.94, 0.94, facecolor=ACCENT, alpha=share, linewidth=0))
+            axes.add_patch(
+                Rectangle((column + 0.03, row + 0.03), 0.94, 0.94, facecolor=ACCENT, alpha=share, linewidth=0)
+            )
             if count <= MOST_WRITTEN_CLASSES:
-                color = ON_ACCENT if share > 0.5 else INK
+                color = ON_ACCENT if share > 0.6 else INK
                 text = f"{100 * share:.0f}"
                 axes.text(column + 0.5, row + 0.5, text, color=color, ha="center", va="center", fontsize=9)
         axes.set_xticks(np.arange(count) + 0.5, labels, rotation=90 if count > 6 else 0)
@@ -124,14 +130,16 @@ def _jpeg_uri(image: NDArray[np.uint8]) -> str:
 
 
 def _inline(figure: Figure, description: str) -> Markup:
-    """The figure as an `<svg>` element without size, font or date of its own."""
+    """The figure as an `<svg>` element whose size, fonts and colours are the page's."""
     sink = io.StringIO()
-    figure.savefig(sink, format="svg", metadata={"Date": None})
-    svg = sink.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-label="{escape(description)}">', svg, count=1)
-    svg = re.sub(r"font: ([\d.]+px)[^;\"]*", r"font-size: \1", svg)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # the browser's fonts draw it
+        figure.savefig(sink, format="svg", metadata={"Date": None})
+    svg = re.sub(r"<metadata>.*?</metadata>|<defs>\s*<style.*?</defs>", "", sink.getvalue(), flags=re.DOTALL)
+    _, attributes, body = re.split(r"<svg ([^>]*)>", svg, maxsplit=1)
+    (view_box,) = re.findall(r'viewBox="[^"]*"', attributes)
+    body = re.sub(r" font-family: [^;\"]*;", "", body)
+    body = re.sub(r'<g id="[^"]*"', "<g", body)
     for color, variable in CSS_VARIABLES.items():
-        svg = svg.replace(color, f"var({variable})")
-    return Markup(svg)  # noqa: S704 - matplotlib escapes the text that it is given
+        body = body.replace(color, f"var({variable})")
+    return Markup(f'<svg {view_box} role="img" aria-label="{escape(description)}">{body}')

@@ -40,7 +40,9 @@ def import_mask_folder(
     All masks are read and traced before anything is sent. Raises DataError or ParamsError naming the file at fault.
     """
     found = pairs(folder.images, folder.masks)
-    traced = [_traced(image, mask, folder, class_map) for image, mask in progress.track(found, len(found), "masks traced")]
+    traced = [
+        _traced(image, mask, folder, class_map) for image, mask in progress.track(found, len(found), "masks traced")
+    ]
     if project is None:
         project = create_project(server, title, label_config(class_map))
     uploads = upload_images(server, project, [image for image, _ in found])
@@ -76,5 +78,7 @@ def _group(stem: str, pattern: str) -> str:
     except re.error as error:
         raise ParamsError(f"--group-regex {pattern!r} is no regular expression: {error}") from error
     if match is None or not match.groups():
-        raise ParamsError(f"--group-regex {pattern!r} finds no group in {stem!r}", "Give one with (…) that matches every name.")
+        raise ParamsError(
+            f"--group-regex {pattern!r} finds no group in {stem!r}", "Give one with (…) that matches every name."
+        )
     return match.group(1)

@@ -49,6 +49,10 @@ class Compute:
         """The context in which the network's forward pass runs."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
+    def place(self, model: Segmenter) -> Segmenter:
+        """The model on the device, its weights channels-last in memory."""
+        return model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
@@ -75,7 +79,7 @@ class Network:
 
     @torch.inference_mode()
     def predict_resized(self, images: NDArray[np.uint8], sizes_hw: Sequence[tuple[int, int]]) -> list[Prediction]:
-        """Predict one batch already at `size_hw`, uint8 (N, h, w, 3); the i-th prediction has the size `sizes_hw[i]`."""
+        """Predict one batch already at `size_hw`, uint8 (N, h, w, 3), each to its full size in `sizes_hw`."""
         inputs = normalise(torch.from_numpy(images).to(self.compute.device), self.mean, self.std)
         with self.compute.autocast():
             logits = self.model.eval()(inputs).float()
@@ -86,8 +90,7 @@ def load_network(folder: Path, params: Params) -> tuple[Network, ModelCard]:
     """The model of a folder, ready to predict, and its card. Raises what `checkpoint.load` raises."""
     model, card = load(folder, params.class_map)
     compute = Compute.choose(params.train)
-    model = model.to(compute.device, memory_format=torch.channels_last)
-    return Network(model, card.size_hw, card.mean, card.std, compute), card
+    return Network(compute.place(model), card.size_hw, card.mean, card.std, compute), card
 
 
 def classify(logits: Tensor, size_hw: tuple[int, int]) -> Prediction:

@@ -1,4 +1,4 @@
-"""Scores of semantic segmentation: the confusion matrix and the four measures of FCN (Long, Shelhamer, Darrell 2015)."""
+"""Scores of semantic segmentation: confusion matrix and FCN's four measures (Long, Shelhamer, Darrell, CVPR 2015)."""
 
 from __future__ import annotations
 

@@ -51,13 +51,14 @@ def trace(mask: Mask, tolerance_px: float, min_area_px: int = 0) -> list[TracedR
 
     Args:
         mask: uint8 (H, W), 255 is void. Void is traced only where an earlier region would cover it.
-        tolerance_px: how far a simplified ring may leave the pixel edges; 0 keeps every corner.
+        tolerance_px: 0 keeps every corner; else how far the middles of cracks may be from the simplified ring (a corner
+            may be half a pixel more).
         min_area_px: components of fewer pixels are left out; their pixels show what lies below.
     """
     components, firsts, pixels = _components(np.ascontiguousarray(mask))
     values = mask.ravel()[firsts]
-    traced, points, ends, areas = _trace(components, firsts, values, pixels >= min_area_px, float(tolerance_px) ** 2)
-    rings = np.split(points.astype(np.float64), ends[:-1])
+    traced, points, ends, areas = _trace(components, firsts, values, pixels >= min_area_px, (2.0 * tolerance_px) ** 2)
+    rings = np.split(points / 2, ends[:-1])
     return [
         TracedRegion(int(values[traced[i]]), rings[i], int(areas[i]), int(pixels[traced[i]]))
         for i in np.argsort(-areas, kind="stable")
@@ -122,11 +123,15 @@ def _trace(
 ) -> tuple[Ints, Numbers, Ints, Ints]:
     """Trace the kept components that differ from what lies below them.
 
-    Returns, in raster order, which components they are; their rings' points x, y one after the other; where each ring
-    ends; and the area it enclosed before it was simplified.
+    Returns, in raster order, which components they are; their rings' points x, y in half pixels, one after the other;
+    where each ring ends; and the area in pixels that it enclosed before it was simplified.
     """
     parents, shown = np.empty(firsts.size, np.int64), np.empty(firsts.size, np.uint8)
-    traced, ends, areas = np.empty(firsts.size, np.int64), np.empty(firsts.size, np.int64), np.empty(firsts.size, np.int64)
+    traced, ends, areas = (
+        np.empty(firsts.size, np.int64),
+        np.empty(firsts.size, np.int64),
+        np.empty(firsts.size, np.int64),
+    )
     outer = np.zeros((numbers.shape[0] - 2, numbers.shape[1] - 2), np.uint8)
     ring, points = np.empty((1024, 3), np.int32), np.empty((4096, 2), np.int32)
     count, end = 0, 0
@@ -141,8 +146,9 @@ def _trace(
         shown[i] = values[i] if kept[i] else below
         if shown[i] == below:
             continue
-        closed, keep = _simplify(ring, size, tolerance2)
-        while end + size > points.shape[0]:
+        course = _middles(ring[:size]) if tolerance2 > 0.0 else _doubled(ring[:size])
+        closed, keep = _simplify(course, tolerance2)
+        while end + keep.size > points.shape[0]:
             points = _grown(points)
         for point in np.flatnonzero(keep):
             points[end, 0], points[end, 1] = closed[point, 0], closed[point, 1]
@@ -250,12 +256,39 @@ def _simplify_arc(points: Numbers, a: int, b: int, tolerance2: float, keep: Mask
 
 
 @njit(cache=True)
-def _closed_at_anchor(ring: Numbers, size: int) -> Numbers:
+def _doubled(ring: Numbers) -> Numbers:
+    """The ring in half pixels."""
+    doubled = ring.copy()
+    doubled[:, :2] *= 2
+    return doubled
+
+
+@njit(cache=True)
+def _middles(ring: Numbers) -> Numbers:
+    """The ring, in half pixels, through its junctions and the middles of its cracks, as few as have the same course."""
+    size = ring.shape[0]
+    middles, count = np.empty((3 * size, 3), np.int32), 0
+    for i in range(size):
+        p, q = ring[i], ring[(i + 1) % size]
+        if p[2]:
+            middles[count, 0], middles[count, 1], middles[count, 2] = 2 * p[0], 2 * p[1], 1
+            count += 1
+        step_x, step_y = np.sign(q[0] - p[0]), np.sign(q[1] - p[1])
+        middles[count, 0], middles[count, 1], middles[count, 2] = 2 * p[0] + step_x, 2 * p[1] + step_y, 0
+        count += 1
+        if abs(q[0] - p[0]) + abs(q[1] - p[1]) > 1:
+            middles[count, 0], middles[count, 1], middles[count, 2] = 2 * q[0] - step_x, 2 * q[1] - step_y, 0
+            count += 1
+    return middles[:count]
+
+
+@njit(cache=True)
+def _closed_at_anchor(ring: Numbers) -> Numbers:
     """The ring with its first point again at the end, turned to begin at a junction if it has one.
 
     If it has none, its first point (of the topmost, the leftmost) and the one farthest from it serve as junctions.
     """
-    shift = 0
+    size, shift = ring.shape[0], 0
     while shift < size and ring[shift, 2] == 0:
         shift += 1
     closed = np.empty((size + 1, 3), np.int32)
@@ -268,9 +301,9 @@ def _closed_at_anchor(ring: Numbers, size: int) -> Numbers:
 
 
 @njit(cache=True)
-def _simplify(ring: Numbers, size: int, tolerance2: float) -> tuple[Numbers, Mask]:
+def _simplify(ring: Numbers, tolerance2: float) -> tuple[Numbers, Mask]:
     """The closed ring and which of its points stay: all of them where it would collapse."""
-    closed = _closed_at_anchor(ring, size)
+    closed, size = _closed_at_anchor(ring), ring.shape[0]
     keep, stack = np.zeros(size + 1, np.uint8), np.empty(2 * size + 4, np.int64)
     anchor = 0
     for i in range(1, size + 1):

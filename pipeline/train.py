@@ -8,20 +8,18 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
-import pickle
 import shutil
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from dvclive import Live
+from dvclive.live import Live
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim import AdamW, Optimizer
 
 from connectors.storage import replacing
 from pipeline import checkpoint
@@ -38,11 +36,10 @@ from pipeline.dataset import (
     require,
 )
 from pipeline.inference import Compute, Network, measure
+from pipeline.loss import class_weights, segmentation_loss
 from pipeline.metrics import scores
-from pipeline.models import Segmenter, build
+from pipeline.models import build
 from pipeline.progress import Progress
-from schemas.errors import DataError
-from schemas.labels import VOID_INDEX
 from schemas.manifest import CHALLENGER_DIR, SCRATCH_DIR, TRAIN_REPORT_DIR
 from schemas.params import Params, TrainParams
 
@@ -51,9 +48,9 @@ STATES_DIR = SCRATCH_DIR / "train"
 
 @dataclass(slots=True)
 class TrainState:
-    """All that a run has reached after `epoch` epochs, in types that `torch.load(weights_only=True)` accepts.
+    """What a run has reached after `epoch` epochs, in types that `torch.load(weights_only=True)` accepts.
 
-    `best_weights` had `best_mean_iu` on val after `best_epoch`. `history`: one dict of DVCLive metrics per epoch.
+    `best_weights` had the mean IU `best_mean_iu` on val after `best_epoch`. `history`: per epoch, the logged metrics.
     """
 
     epoch: int = 0
@@ -65,72 +62,38 @@ class TrainState:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
+class LocalLive(Live):
+    """DVCLive that only writes files: it looks for no repository, so it never starts one (`dvc init`) either."""
+
+    def _init_dvc(self) -> None:
+        pass
+
+
 def train(params: Params, folder: Path, progress: Progress) -> str:
     """Train, and write `models/challenger/` and `reports/train/`.
 
-    Raises DataError if train or val lacks labelled samples, ParamsError for impossible training parameters.
+    Raises DataError if train or val lacks labelled samples, ParamsError for training parameters that can't be.
     """
     options, class_map = params.train, params.class_map
     samples = read_samples(folder)
     require(samples, ("train", "val"))
-    weights = class_weights([sample for sample in samples["train"]], options.class_weights)
+    weights = class_weights(samples["train"], options.class_weights)
     absent = [name for name, weight in zip(class_map.names, weights, strict=True) if weight == 0]
     if absent:
-        progress.say(f"no pixel in the train split, so the model can't learn: {', '.join(absent)}")
+        progress.say(f"without a pixel in the train split, so the model can't learn them: {', '.join(absent)}")
 
     compute = Compute.choose(options)
     torch.manual_seed(options.seed)
     model = build(options.architecture, len(class_map), options.architecture_options)
-    model = model.to(compute.device, memory_format=torch.channels_last)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
-    network = Network(model, options.size_hw, MEAN, STD, compute)
+    network = Network(compute.place(model), options.size_hw, MEAN, STD, compute)
     images = load_images(samples["train"], options.size_hw, progress, "train")
     batches = TrainingBatches(images, load_masks(samples["train"], options.size_hw), options)
-    val_images = load_images(samples["val"], options.size_hw, progress, "val")
-    weights = weights.to(compute.device)
 
     data_sha256 = digest(samples)
     state_path = folder / STATES_DIR / run_key(options, data_sha256, class_map.digest()) / "last.pt"
     state = load_state(state_path)
-    if state.epoch:
-        progress.say(f"going on after epoch {state.epoch}, where the last run was interrupted")
-        model.load_state_dict(state.model)
-        optimiser.load_state_dict(state.optimiser)
-
-    with Live(str(folder / TRAIN_REPORT_DIR), report=None, save_dvc_exp=False, dvcyaml=None) as live:
-        for metrics in state.history:
-            log(live, metrics)
-        started, first_epoch = time.monotonic(), state.epoch
-        for epoch in range(state.epoch, options.epochs):
-            torch.manual_seed(epoch_seed(options.seed, epoch))
-            epoch_started = time.monotonic()
-            losses = []
-            for step, (batch, masks) in enumerate(batches.epoch(epoch), start=epoch * batches.steps):
-                rate = poly(options, step / (options.epochs * batches.steps))
-                for group in optimiser.param_groups:
-                    group["lr"] = rate
-                with compute.autocast():
-                    heads = model.train().heads(normalise(batch.to(compute.device), MEAN, STD))
-                loss = segmentation_loss(heads, masks.to(compute.device), weights, model.auxiliary_weight)
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                losses.append(loss.item())
-            images_per_s = batches.steps * options.batch_size / (time.monotonic() - epoch_started)
-
-            metrics = {"train/loss": float(np.mean(losses)), "learning_rate": rate}
-            state.epoch = epoch + 1
-            if state.epoch % options.validate_every == 0 or state.epoch == options.epochs:
-                metrics["val/miou"] = validate(network, samples["val"], val_images, options.batch_size)
-                if metrics["val/miou"] > state.best_mean_iu:
-                    state.best_mean_iu, state.best_epoch = metrics["val/miou"], state.epoch
-                    state.best_weights = copy.deepcopy(model.state_dict())
-            state.history.append(metrics)
-            state.model, state.optimiser = model.state_dict(), optimiser.state_dict()
-            save_state(state_path, state)
-            log(live, metrics)
-            left_s = (time.monotonic() - started) / (state.epoch - first_epoch) * (options.epochs - state.epoch)
-            progress.say(epoch_line(state, options.epochs, images_per_s, left_s))
+    with LocalLive(str(folder / TRAIN_REPORT_DIR), save_dvc_exp=False, dvcyaml=None) as live:
+        fit(options, network, batches, samples["val"], weights.to(compute.device), state, state_path, live, progress)
 
     card = checkpoint.ModelCard(
         architecture=options.architecture,
@@ -147,4 +110,113 @@ def train(params: Params, folder: Path, progress: Progress) -> str:
     )
     card = checkpoint.save(folder / CHALLENGER_DIR, state.best_weights, card)
     shutil.rmtree(folder / STATES_DIR)
-    return f"{card.model_version}: mean IU {state.best_mean_iu:.3f} on val after {state.best_epoch} epochs"
+    return f"{card.model_version}: mean IU {state.best_mean_iu:.3f} on val, after epoch {state.best_epoch}"
+
+
+def fit(
+    options: TrainParams,
+    network: Network,
+    batches: TrainingBatches,
+    val: list[Sample],
+    weights: Tensor,
+    state: TrainState,
+    state_path: Path,
+    live: Live,
+    progress: Progress,
+) -> None:
+    """Train from `state` to the last epoch, saving the state after each."""
+    model = network.model
+    optimiser = AdamW(model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    if state.epoch:
+        progress.say(f"going on after epoch {state.epoch}, where the last run stopped")
+        model.load_state_dict(state.model)
+        optimiser.load_state_dict(state.optimiser)
+    for metrics in state.history:
+        log(live, metrics)
+    val_images = load_images(val, options.size_hw, progress, "val")
+    started, first_epoch = time.monotonic(), state.epoch
+    for epoch in range(state.epoch, options.epochs):
+        epoch_started = time.monotonic()
+        metrics = train_epoch(options, network, batches, weights, optimiser, epoch)
+        images_per_s = batches.steps * options.batch_size / (time.monotonic() - epoch_started)
+
+        state.epoch = epoch + 1
+        if state.epoch % options.validate_every == 0 or state.epoch == options.epochs:
+            metrics["val/miou"] = validate(network, val, val_images, options.batch_size)
+            if metrics["val/miou"] > state.best_mean_iu:
+                state.best_mean_iu, state.best_epoch = metrics["val/miou"], state.epoch
+                state.best_weights = copy.deepcopy(model.state_dict())
+        state.history.append(metrics)
+        state.model, state.optimiser = model.state_dict(), optimiser.state_dict()
+        save_state(state_path, state)
+        log(live, metrics)
+
+        left_s = (time.monotonic() - started) / (state.epoch - first_epoch) * (options.epochs - state.epoch)
+        miou = f", val mIoU {metrics['val/miou']:.3f}" if "val/miou" in metrics else ""
+        progress.say(
+            f"epoch {state.epoch}/{options.epochs}: loss {metrics['train/loss']:.3f}{miou}, "
+            f"{images_per_s:.0f} images/s, {left_s // 60:.0f} min {left_s % 60:02.0f} s left"
+        )
+
+
+def train_epoch(
+    options: TrainParams,
+    network: Network,
+    batches: TrainingBatches,
+    weights: Tensor,
+    optimiser: Optimizer,
+    epoch: int,
+) -> dict[str, float]:
+    """One pass over the train split. Returns its mean loss and its last learning rate, by DVCLive's names."""
+    model, compute = network.model.train(), network.compute
+    torch.manual_seed(int(np.random.SeedSequence([options.seed, epoch]).generate_state(1)[0]))
+    losses = []
+    for step, (images, masks) in enumerate(batches.epoch(epoch), start=epoch * batches.steps):
+        rate = poly(options, step / (options.epochs * batches.steps))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        with compute.autocast():
+            heads = model.heads(normalise(images.to(compute.device), network.mean, network.std))
+        loss = segmentation_loss(heads, masks.to(compute.device), weights, model.auxiliary_weight)
+        optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        losses.append(loss.item())
+    return {"train/loss": float(np.mean(losses)), "learning_rate": rate}
+
+
+def poly(options: TrainParams, share: float) -> float:
+    """Learning rate after `share`, 0..1, of the steps (poly schedule, as in PSPNet)."""
+    return options.learning_rate * float((1 - share) ** options.poly_power)
+
+
+def validate(network: Network, val: list[Sample], images: NDArray[np.uint8], batch_size: int) -> float:
+    """Mean IU, 0..1, over all pixels of the val masks at full size."""
+    confusions = np.stack([confusion for _, _, confusion in measure(network, val, batch_size, images)])
+    return scores(confusions.sum(axis=0)).mean_iu
+
+
+def log(live: Live, metrics: dict[str, float]) -> None:
+    """Write one epoch's metrics to `reports/train/`."""
+    for name, value in metrics.items():
+        live.log_metric(name, value)
+    live.next_step()  # type: ignore[no-untyped-call]
+
+
+def run_key(options: TrainParams, data_sha256: str, class_map_digest: str) -> str:
+    """Name of a run's state: the same parameters, data and classes give the same run."""
+    text = json.dumps([options.model_dump(mode="json"), data_sha256, class_map_digest], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def save_state(path: Path, state: TrainState) -> None:
+    """Write a run's state atomically."""
+    with replacing(path) as temporary:
+        torch.save({each.name: getattr(state, each.name) for each in fields(state)}, temporary)
+
+
+def load_state(path: Path) -> TrainState:
+    """Read a run's state; a fresh one if there is none."""
+    if not path.is_file():
+        return TrainState()
+    return TrainState(**torch.load(path, map_location="cpu", weights_only=True))

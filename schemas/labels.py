@@ -117,9 +117,7 @@ class LabelConfig:
             control = root.find(f".//{tag}")
             if control is not None:
                 controls[tag] = (control.get("name", ""), control.get("toName", ""))
-                labels[tag] = frozenset(
-                    child.get("alias") or child.get("value", "") for child in control.iter("Label")
-                )
+                labels[tag] = frozenset(child.get("alias") or child.get("value", "") for child in control.iter("Label"))
         return cls(image.get("value", "$image").lstrip("$"), controls, labels)
 
     def check(self, class_map: ClassMap) -> None:

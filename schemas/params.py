@@ -90,13 +90,15 @@ class SplitParams(Section):
 class TrainParams(Section):
     """Architecture, schedule and augmentation.
 
-    `size_hw`: images are brought to this size for the network and its output back to full size. `architecture_options`
-    go to the architecture's constructor. `augment`: albumentations transforms by name with their arguments.
+    `size_hw`: images are brought to this size for the network and its output back to full size. `crop_hw`: random
+    crops of that size are trained on (default: `size_hw`). `architecture_options` go to the architecture's constructor.
+    `augment`: albumentations transforms by name with their arguments.
     """
 
     architecture: str = "pspnet"
     architecture_options: dict[str, Any] = Field(default_factory=dict)
     size_hw: tuple[int, int] = (180, 240)
+    crop_hw: tuple[int, int] | None = None
     epochs: int = Field(default=40, ge=1)
     batch_size: int = Field(default=8, ge=1)
     learning_rate: float = Field(default=3e-3, gt=0)

@@ -1,7 +1,7 @@
 """PSPNet (Zhao, Shi, Qi, Wang, Jia, CVPR 2017): pyramid pooling on a dilated ResNet, with an auxiliary head.
 
-The ResNet has the paper's stem of three 3×3 convolutions. The default is a ResNet-18 (basic blocks, 2-2-2-2) of width 24,
-small enough to learn on a CPU; `backbone: resnet50` gives the paper's bottlenecks. All weights start random.
+The ResNet has the paper's stem of three 3×3 convolutions. The default is a ResNet-18 (basic blocks, 2-2-2-2) of
+width 24, small enough to learn on a CPU; `backbone: resnet50` gives the paper's bottlenecks. All weights start random.
 The pyramid's 1×1 convolutions have no batch normalisation, so that a batch of one image trains, too.
 """
 

@@ -1,0 +1,74 @@
+"""`maskloop retrain`: one unattended round, for a scheduler."""
+
+from __future__ import annotations
+
+import enum
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from filelock import FileLock, Timeout
+
+from connectors.storage import read_json
+from schemas.errors import BusyError, DataError
+from schemas.manifest import GATE, SCRATCH_DIR
+
+
+class Verdict(enum.Enum):
+    """What came of a round; the value is the exit code."""
+
+    PROMOTED = 0
+    FAILED = 1
+    KEPT = 3
+    NOTHING_NEW = 4
+    BUSY = 5
+
+    @property
+    def meaning(self) -> str:
+        """One sentence for the log."""
+        return MEANINGS[self]
+
+
+MEANINGS = {
+    Verdict.PROMOTED: f"a new champion; its numbers are in {GATE}",
+    Verdict.FAILED: "dvc repro failed; what it said is above, and everything is as the last finished stage left it",
+    Verdict.KEPT: f"the challenger was not better, the champion stays; the numbers are in {GATE}",
+    Verdict.NOTHING_NEW: "no new training data, so nothing was trained",
+    Verdict.BUSY: "another round is running in this folder",
+}
+
+
+def retrain(folder: Path, environment: dict[str, str]) -> Verdict:
+    """Run `dvc repro` under a lock. Raises DataError if the folder has no dvc.yaml."""
+    if not (folder / "dvc.yaml").exists():
+        raise DataError(f"{folder.absolute()} has no dvc.yaml", "Run `maskloop init` there.")
+    try:
+        with locked(folder):
+            trained_before = _locked_stage(folder, "train")
+            command = [sys.executable, "-m", "dvc", "repro"]
+            if subprocess.run(command, cwd=folder, env=environment, check=False).returncode != 0:
+                return Verdict.FAILED
+            if _locked_stage(folder, "train") == trained_before:
+                return Verdict.NOTHING_NEW
+            promoted = read_json(folder / GATE)["decision"] == "promoted"
+            return Verdict.PROMOTED if promoted else Verdict.KEPT
+    except BusyError:
+        return Verdict.BUSY
+
+
+def locked(folder: Path) -> FileLock:
+    """The round's lock, held. Raises BusyError if another process holds it; the system frees it when a holder dies."""
+    (folder / SCRATCH_DIR).mkdir(exist_ok=True)
+    lock = FileLock(folder / SCRATCH_DIR / "round.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise BusyError(f"another round is running in {folder.absolute()}") from None
+    return lock
+
+
+def _locked_stage(folder: Path, stage: str) -> Any:
+    path = folder / "dvc.lock"
+    return yaml.safe_load(path.read_text())["stages"].get(stage) if path.exists() else None
