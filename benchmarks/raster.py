@@ -38,7 +38,7 @@ def contours(mask: Mask) -> Outlines:
     return found
 
 
-def maskloop_painter(outlines: Outlines, size_hw: tuple[int, int]) -> Callable[[], Mask]:
+def maskloop_painter(outlines: Outlines, size_hw: tuple[int, ...]) -> Callable[[], Mask]:
     points = np.concatenate([outline for outline, _ in outlines]).astype(np.float64)
     starts = np.cumsum([0, *(len(outline) for outline, _ in outlines)])
     regions, values = np.arange(starts.size), np.array([value for _, value in outlines], np.uint8)
@@ -51,7 +51,7 @@ def maskloop_painter(outlines: Outlines, size_hw: tuple[int, int]) -> Callable[[
     return draw
 
 
-def opencv_painter(outlines: Outlines, size_hw: tuple[int, int]) -> Callable[[], Mask]:
+def opencv_painter(outlines: Outlines, size_hw: tuple[int, ...]) -> Callable[[], Mask]:
     def draw() -> Mask:
         mask = np.full(size_hw, VOID_INDEX, np.uint8)
         for outline, value in outlines:
@@ -61,7 +61,7 @@ def opencv_painter(outlines: Outlines, size_hw: tuple[int, int]) -> Callable[[],
     return draw
 
 
-def pil_painter(outlines: Outlines, size_hw: tuple[int, int]) -> Callable[[], Mask]:
+def pil_painter(outlines: Outlines, size_hw: tuple[int, ...]) -> Callable[[], Mask]:
     listed = [(outline.ravel().tolist(), value) for outline, value in outlines]
 
     def draw() -> Mask:

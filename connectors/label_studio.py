@@ -158,10 +158,19 @@ class LabelStudioProject:
         return self._config
 
     def listing(self) -> dict[int, str]:
-        """Task id → `updated_at` of every task."""
-        self.info()
-        query = {"fields": "task_only", "include": "id,updated_at", "page_size": 1000}
-        return {raw["id"]: str(raw["updated_at"]) for raw in self._pages(query, filters=[], after=0)}
+        """Task id → `updated_at` of every task.
+
+        From one request where the server allows it: that route does not read the annotations on the way (0.6 s instead
+        of 12 s for 468 dense tasks), but its pages are by offset and would lose tasks while others change.
+        """
+        expected = self.info().get("task_number") or 0
+        query = {"include": "id,updated_at", "page_size": 10_000_000}
+        response = self.server.get(f"/api/projects/{self.project}/tasks/", query)
+        found = [] if response.status_code == httpx.codes.NOT_FOUND else _parsed(response)
+        if len(found) < expected:  # the server limits the size of a page
+            query = {"fields": "task_only", "include": "id,updated_at", "page_size": self._page_size}
+            found = self._pages(query, filters=[], after=0)
+        return {raw["id"]: str(raw["updated_at"]) for raw in found}
 
     def tasks(self, stale: dict[int, str]) -> Iterator[Task]:
         """Yield the stale tasks (see Source.tasks): those updated since the oldest of them, by id."""
@@ -199,7 +208,7 @@ class LabelStudioProject:
             if not isinstance(found, list):
                 raise SourceFormatError(f"{self.server.url}/api/tasks answered without a list of tasks")
             yield from found
-            if len(found) < query["page_size"]:
+            if len(found) >= answer["total"]:
                 return
             after = found[-1]["id"]
 

@@ -34,7 +34,7 @@ def create_project(server: Server, title: str, label_config: str) -> int:
 def upload_images(server: Server, project: int, paths: list[Path]) -> Iterator[tuple[Path, str]]:
     """Upload image files; yields each with the address that goes into a task's data."""
     for batch in batches(paths, UPLOAD_FILES, UPLOAD_BYTES, lambda path: path.stat().st_size):
-        files = [(f"file{number}", (path.name, path.read_bytes())) for number, path in enumerate(batch)]
+        files = {f"file{number}": (path.name, path.read_bytes()) for number, path in enumerate(batch)}
         answer = server.send("POST", f"/api/projects/{project}/import?commit_to_project=false", files=files)
         ids = answer["file_upload_ids"]
         if len(ids) != len(batch):

@@ -137,6 +137,14 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
+@app.command("label-config", epilog="Example: [b]maskloop label-config > config.xml[/b], for Settings → Labeling Interface.")
+def print_label_config() -> None:
+    """Print a Label Studio label config made from the class map."""
+    from schemas.labels import label_config
+
+    out.print(label_config(load_params(Path("params.yaml")).class_map), markup=False)
+
+
 @app.command(
     epilog="Example: [b]maskloop retrain[/b] in cron. Exit codes: 0 promoted, 3 kept, 4 nothing new, 5 busy, 1 failed."
 )

@@ -36,7 +36,7 @@ def start(folder: Path, server_command: Path, environment: dict[str, str], progr
     login = local.login()
     assert login is not None
     server = Server.open(login.url, login.api_key)
-    project = _sample_project(server, folder / "sample", progress)
+    project = sample_project(server, folder / "sample", progress)
     loop = folder / "loop"
     _project_folder(loop, login, project)
     progress.say("dvc repro: the loop")
@@ -52,7 +52,7 @@ def stop(folder: Path) -> str:
     return "Label Studio stopped; `make demo` starts it again" if was_up else "Label Studio was not running"
 
 
-def _sample_project(server: Server, folder: Path, progress: Progress) -> int:
+def sample_project(server: Server, folder: Path, progress: Progress) -> int:
     """Number of the sample project, created and filled unless it is there already."""
     params = load_params(CHECKOUT / "params.yaml")
     project = find_project(server, TITLE) or create_project(server, TITLE, label_config(params.class_map))
@@ -60,7 +60,7 @@ def _sample_project(server: Server, folder: Path, progress: Progress) -> int:
     if found.get("total"):
         return project
     progress.say("drawing the sample project")
-    sample = write_sample_project(folder)
+    sample = writesample_project(folder)
     tasks = read_json(sample.export)
     uploads = upload_images(server, project, [sample.folder / task["data"]["image"] for task in tasks])
     address_of = {path.name: url for path, url in progress.track(uploads, len(tasks), "images uploaded")}

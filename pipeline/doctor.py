@@ -10,7 +10,6 @@ from pathlib import Path
 from connectors.base import Credentials
 from connectors.sources import open_source
 from schemas.errors import MaskloopError
-from schemas.labels import label_config
 from schemas.params import LabelStudioSource, Params, load_params
 
 DISK_FREE_GB = 5.0
@@ -68,8 +67,7 @@ def _source(params: Params, credentials: Credentials) -> Iterator[Check]:
         config.check(params.class_map)
         yield Check("label config", True, f"its labels are the class map's; the image is data.{config.image_field}")
     except MaskloopError as error:
-        remedy = f"{error.remedy} One that fits: {' '.join(label_config(params.class_map, config.image_field).split())}"
-        yield Check("label config", False, str(error), remedy)
+        yield Check("label config", False, str(error), f"{error.remedy} `maskloop label-config` prints one that fits.")
 
 
 def _disk(folder: Path) -> Check:

@@ -43,10 +43,8 @@ def evaluate(params: Params, folder: Path, progress: Progress) -> str:
     write_json(folder / EVALUATION, report)
     write_table(folder / SAMPLE_SCORES, rows, SAMPLE_SCORES_SCHEMA)
     remove_others(folder / PREDICTED_MASKS_DIR, {Path(row["prediction"]).name for row in rows})
-    means = ", ".join(
-        f"{split} {report[split]['mean_iu']:.3f}" for split in report if report[split]["mean_iu"] is not None
-    )
-    return f"{card.model_version}: mean IU {means}"
+    means = [f"{split} {part['mean_iu']:.3f}" for split, part in report.items() if part["mean_iu"] is not None]
+    return f"{card.model_version}: mean IU {', '.join(means)}"
 
 
 def evaluate_split(

@@ -34,6 +34,7 @@ from schemas.regions import Brush, Ellipse, Polygon, Rectangle, Region
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.uint8]
+Columns = NDArray[np.int32]
 
 CROSSING_ERROR = 2.0**-49
 """Bound on the error of a crossing's x relative to |ax| + |bx| + 1: eight roundings of at most 2⁻⁵³ each, doubled."""
@@ -68,7 +69,7 @@ def _two_product(a: float, b: float) -> tuple[float, float]:
 def _sign_by_expansion(ax: float, ay: float, bx: float, by: float, cx: float, cy: float) -> float:
     """Number with the sign of ax·by − ay·bx + bx·cy − by·cx + cx·ay − cy·ax."""
     factors = ((ax, by), (-ay, bx), (bx, cy), (-by, cx), (cx, ay), (-cy, ax))
-    expansion = np.zeros(2 * len(factors))
+    expansion: Floats = np.zeros(2 * len(factors))
     for size in range(len(factors)):
         high, low = _two_product(factors[size][0], factors[size][1])
         for end, carry in ((2 * size, low), (2 * size + 1, high)):  # GROW-EXPANSION, theorem 10
@@ -77,7 +78,7 @@ def _sign_by_expansion(ax: float, ay: float, bx: float, by: float, cx: float, cy
             expansion[end] = carry
     for i in range(expansion.size - 1, -1, -1):
         if expansion[i] != 0.0:
-            return expansion[i]
+            return float(expansion[i])
     return 0.0
 
 
@@ -105,19 +106,22 @@ def _first_row(y: float, height: int) -> int:
 
 
 @njit(cache=True)
-def _first_column(ax: float, ay: float, bx: float, by: float, slope: float, cy: float, width: int) -> int:
-    """First column whose centre, on the line y = cy, is not left of the edge from a down to b, in 0 .. width."""
-    t = ax + (cy - ay) * slope - 0.5
-    bound = CROSSING_ERROR * (abs(ax) + abs(bx) + 1.0)
+def _first_column(t: float, bound: float, ax: float, ay: float, bx: float, by: float, cy: float, width: int) -> int:
+    """First column whose centre, on the line y = cy, is not left of the edge from a down to b, in 0 .. width.
+
+    `t` estimates where the edge crosses the line, in columns (centre to centre), to within `bound`.
+    """
     if not t > -bound:
         return 0
     if t > width + bound:
         return width
     low, high = 0, width
     if bound < 0.5:
-        nearest = math.floor(t + 0.5)
-        if abs(t - nearest) > bound:
-            return min(math.ceil(t), width)
+        column = math.ceil(t)
+        gap = column - t
+        if bound < gap < 1.0 - bound:
+            return min(column, width)
+        nearest = column if gap < 0.5 else column - 1
         low, high = max(nearest, 0), min(nearest + 1, width)
     while low < high:
         middle = (low + high) // 2
@@ -129,27 +133,36 @@ def _first_column(ax: float, ay: float, bx: float, by: float, slope: float, cy: 
 
 
 @njit(cache=True)
-def _paint_row(row: Mask, columns: NDArray[np.int32], toggles: Mask, value: int) -> None:
-    """Paint between the 1st and 2nd, 3rd and 4th … of the crossings' `columns`, which come in any order."""
-    if columns.size > MANY_CROSSINGS:
-        for column in columns:
-            toggles[column] ^= 1
-        inside = 0
-        for column in range(row.size):
-            inside ^= toggles[column]
-            if inside:
-                row[column] = value
-        toggles[:] = 0
-        return
-    for i in range(1, columns.size):
-        column = columns[i]
-        j = i
-        while j > 0 and columns[j - 1] > column:
-            columns[j] = columns[j - 1]
-            j -= 1
-        columns[j] = column
-    for i in range(0, columns.size - 1, 2):
-        row[columns[i] : columns[i + 1]] = value
+def _sweep_row(mask: Mask, row: int, columns: Columns, value: int) -> None:
+    """Paint what an odd number of crossings lie left of; for rows with many crossings."""
+    toggles = np.zeros(mask.shape[1] + 1, np.uint8)
+    for column in columns:
+        toggles[column] ^= 1
+    inside = 0
+    for column in range(mask.shape[1]):
+        inside ^= toggles[column]
+        if inside:
+            mask[row, column] = value
+
+
+@njit(cache=True)
+def _paint_rows(mask: Mask, top: int, bottom: int, columns: Columns, row_ends: Ints, value: int) -> None:
+    """Paint between the 1st and 2nd, 3rd and 4th … crossing of each row; a row's crossings come in any order."""
+    start = 0
+    for row in range(top, bottom):
+        end = row_ends[row]
+        if end - start > MANY_CROSSINGS:
+            _sweep_row(mask, row, columns[start:end], value)
+            start = end
+        for i in range(start + 1, end):
+            column, j = columns[i], i
+            while j > start and columns[j - 1] > column:
+                columns[j] = columns[j - 1]
+                j -= 1
+            columns[j] = column
+        for i in range(start, end, 2):
+            mask[row, columns[i] : columns[i + 1]] = value
+        start = end
 
 
 @njit(cache=True)
@@ -158,23 +171,25 @@ def paint_polygons(mask: Mask, points_px: Floats, ring_starts: Ints, region_star
 
     Args:
         mask: uint8 (H, W), C-contiguous.
-        points_px: float64 (N, 2), columns x, y in pixels; rings one after the other, each without its first point again.
+        points_px: float64 (N, 2), columns x, y in pixels; rings one after the other, each closed by itself.
         ring_starts: int64 (R + 1,), ring i has the points ring_starts[i] .. ring_starts[i + 1].
-        region_starts: int64 (G + 1,), region g has the rings region_starts[g] .. region_starts[g + 1], even-odd together.
+        region_starts: int64 (G + 1,), region g has the rings region_starts[g] .. region_starts[g + 1] (even-odd).
         values: uint8 (G,), what each region is painted with.
     """
     height, width = mask.shape
+    rows = np.empty(points_px.shape[0], np.int32)
+    for point in range(rows.size):
+        rows[point] = _first_row(points_px[point, 1], height)
     row_ends = np.zeros(height + 1, np.int64)
-    toggles = np.zeros(width + 1, np.uint8)
     columns = np.empty(4096, np.int32)
     for region in range(values.size):
+        rings = range(region_starts[region], region_starts[region + 1])
         # Rows that the region's edges begin and cease to cross …
         top, bottom = height, 0
-        for ring in range(region_starts[region], region_starts[region + 1]):
+        for ring in rings:
             previous = ring_starts[ring + 1] - 1
             for point in range(ring_starts[ring], ring_starts[ring + 1]):
-                row = _first_row(points_px[previous, 1], height)
-                end = _first_row(points_px[point, 1], height)
+                row, end = rows[previous], rows[point]
                 previous = point
                 if row != end:
                     row, end = min(row, end), max(row, end)
@@ -190,25 +205,20 @@ def paint_polygons(mask: Mask, points_px: Floats, ring_starts: Ints, region_star
         if total > columns.size:
             columns = np.empty(2 * total, np.int32)
         # … and, as the crossings are put there, end.
-        for ring in range(region_starts[region], region_starts[region + 1]):
+        for ring in rings:
             previous = ring_starts[ring + 1] - 1
             for point in range(ring_starts[ring], ring_starts[ring + 1]):
-                ax, ay = points_px[previous, 0], points_px[previous, 1]
-                bx, by = points_px[point, 0], points_px[point, 1]
+                a, b = (previous, point) if rows[previous] < rows[point] else (point, previous)
                 previous = point
-                if ay > by:
-                    ax, ay, bx, by = bx, by, ax, ay
-                row, end = _first_row(ay, height), _first_row(by, height)
-                if row < end:
-                    slope = (bx - ax) / (by - ay)
-                    for crossed in range(row, end):
-                        column = _first_column(ax, ay, bx, by, slope, crossed + 0.5, width)
-                        columns[row_ends[crossed]] = column
-                        row_ends[crossed] += 1
-        start = 0
-        for row in range(top, bottom):
-            _paint_row(mask[row], columns[start : row_ends[row]], toggles, values[region])
-            start = row_ends[row]
+                if rows[a] == rows[b]:
+                    continue
+                ax, ay, bx, by = points_px[a, 0], points_px[a, 1], points_px[b, 0], points_px[b, 1]
+                slope, bound = (bx - ax) / (by - ay), CROSSING_ERROR * (abs(ax) + abs(bx) + 1.0)
+                for row in range(rows[a], rows[b]):
+                    t = ax + (row + 0.5 - ay) * slope - 0.5
+                    columns[row_ends[row]] = _first_column(t, bound, ax, ay, bx, by, row + 0.5, width)
+                    row_ends[row] += 1
+        _paint_rows(mask, top, bottom, columns, row_ends, values[region])
         row_ends[top : bottom + 1] = 0
 
 
@@ -236,7 +246,8 @@ def paint_ellipse(
 def points_px(points_pct: Floats, size_hw: tuple[int, int]) -> Floats:
     """Percent of width and height → pixels; float64 (N, 2), columns x, y."""
     height, width = size_hw
-    return points_pct * np.array([width, height], np.float64) / 100
+    pixels: Floats = points_pct * np.array([width, height], np.float64) / 100
+    return pixels
 
 
 def points_pct(points_px: Floats, size_hw: tuple[int, int]) -> Floats:
@@ -245,7 +256,8 @@ def points_pct(points_px: Floats, size_hw: tuple[int, int]) -> Floats:
     Points on pixel corners come back to within 1e-12 px, so polygons along pixel edges cover the same pixels again.
     """
     height, width = size_hw
-    return points_px * 100 / np.array([width, height], np.float64)
+    percent: Floats = points_px * 100 / np.array([width, height], np.float64)
+    return percent
 
 
 def rectangle_px(shape: Rectangle, size_hw: tuple[int, int]) -> Floats:
@@ -255,7 +267,8 @@ def rectangle_px(shape: Rectangle, size_hw: tuple[int, int]) -> Floats:
     along, down = shape.width_pct * width / 100, shape.height_pct * height / 100
     cos, sin = _cos_sin(shape.rotation_deg)
     right, below = np.array([along * cos, along * sin]), np.array([-down * sin, down * cos])
-    return np.array([x, y]) + np.array([np.zeros(2), right, right + below, below])
+    corners: Floats = np.array([x, y]) + np.array([np.zeros(2), right, right + below, below])
+    return corners
 
 
 def _cos_sin(degrees: float) -> tuple[float, float]:
@@ -285,7 +298,7 @@ def paint_region(mask: Mask, region: Region, value: int) -> None:
 
 
 def paint(mask: Mask, regions_and_values: Iterable[tuple[Region, int]]) -> None:
-    """Paint regions into `mask` (uint8 (H, W), C-contiguous) in order, later over earlier, each with its value (0..255).
+    """Paint regions, each with its value (0..255), into `mask` (uint8 (H, W), C-contiguous), later over earlier.
 
     Neighbours of one shape type are painted together, so an image of polygons is one compiled call. Raises RegionError
     `bad_rle` with the mask half painted; `paint_region` then tells which region it is.
@@ -302,13 +315,18 @@ def _joined(rings: Sequence[Floats]) -> tuple[Floats, Ints]:
     return np.concatenate(rings, dtype=np.float64), np.cumsum([0, *map(len, rings)], dtype=np.int64)
 
 
+def _size_hw(mask: Mask) -> tuple[int, int]:
+    height, width = mask.shape
+    return height, width
+
+
 def _paint_polygons(mask: Mask, shapes: Sequence[Polygon], values: Sequence[int]) -> None:
     points, starts = _joined([shape.points_pct for shape in shapes])
-    paint_polygons(mask, points_px(points, mask.shape), starts, np.arange(starts.size), np.array(values, np.uint8))
+    paint_polygons(mask, points_px(points, _size_hw(mask)), starts, np.arange(starts.size), np.array(values, np.uint8))
 
 
 def _paint_rectangles(mask: Mask, shapes: Sequence[Rectangle], values: Sequence[int]) -> None:
-    points, starts = _joined([rectangle_px(shape, mask.shape) for shape in shapes])
+    points, starts = _joined([rectangle_px(shape, _size_hw(mask)) for shape in shapes])
     paint_polygons(mask, points, starts, np.arange(starts.size), np.array(values, np.uint8))
 
 
@@ -323,7 +341,7 @@ def _paint_ellipses(mask: Mask, shapes: Sequence[Ellipse], values: Sequence[int]
 
 def _paint_brushes(mask: Mask, shapes: Sequence[Brush], values: Sequence[int]) -> None:
     for shape, value in zip(shapes, values, strict=True):
-        mask[decode_brush(shape.rle, mask.shape)] = value
+        mask[decode_brush(shape.rle, _size_hw(mask))] = value
 
 
 PAINTERS: dict[type, Callable[[Mask, Sequence[Any], Sequence[int]], None]] = {

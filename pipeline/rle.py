@@ -1,9 +1,9 @@
 """Label Studio's brush RLE: bytes ⇄ mask. It is not COCO's.
 
-The format is that of @thi.ng/rle-pack (https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack), bits from the
-most significant one: 32 bits number of words, 5 bits word size − 1, four times 4 bits run-length size − 1; then packets
-of 1 bit (repeat or literal), 2 bits (which run-length size), the run length − 1, and one word or as many as the run is
-long. The words are the H·W·4 bytes of an RGBA image with four equal channels, anti-aliased: 0..255.
+The format is that of @thi.ng/rle-pack (https://github.com/thi-ng/umbrella/tree/develop/packages/rle-pack), bits from
+the most significant one: 32 bits number of words, 5 bits word size − 1, four times 4 bits run-length size − 1; then
+packets of 1 bit (repeat or literal), 2 bits (which run-length size), the run length − 1, and one word or as many as the
+run is long. The words are the H·W·4 bytes of an RGBA image with four equal channels, anti-aliased: 0..255.
 """
 
 from __future__ import annotations
@@ -50,8 +50,9 @@ def decode_brush(rle: bytes, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
 
 def encode_brush(mask: NDArray[np.bool_]) -> bytes:
     """Mask, bool (H, W) → brush RLE with 255 where it is true, byte for byte what Label Studio's SDK writes."""
-    flat = np.ascontiguousarray(mask, np.bool_).ravel().view(np.uint8)
-    data: Bytes = _encode(flat)
+    flat = np.ascontiguousarray(mask, np.bool_).ravel()
+    ends = np.append(np.flatnonzero(flat[1:] != flat[:-1]) + 1, flat.size)
+    data: Bytes = _encode(flat.view(np.uint8), ends)
     return data.tobytes()
 
 
@@ -113,22 +114,17 @@ def _decode(data: Bytes, mask: Bytes) -> int:
 
 
 @njit(cache=True)
-def _encode(mask: Bytes) -> Bytes:
-    """RLE of a mask of 0 and 1, each pixel four words of 0 or 255."""
+def _encode(mask: Bytes, ends: NDArray[np.int64]) -> Bytes:
+    """RLE of a mask of 0 and 1 with the given ends of runs, each pixel four words of 0 or 255."""
     words = mask.size * CHANNELS
-    changes = 0
-    for i in range(1, mask.size):
-        changes += mask[i] != mask[i - 1]
-    packets = 1 + changes + words // LONGEST_RUN
+    packets = ends.size + words // LONGEST_RUN
     data = np.zeros((HEADER_BITS + packets * (3 + RUN_BITS[-1] + WORD_BITS)) // 8 + 1, np.uint8)
     position = _put(data, 0, words, 32)
     position = _put(data, position, WORD_BITS - 1, 5)
     for bits in RUN_BITS:
         position = _put(data, position, bits - 1, 4)
     start = 0
-    for end in range(1, mask.size + 1):
-        if end < mask.size and mask[end] == mask[start]:
-            continue
+    for end in ends:
         left = (end - start) * CHANNELS
         kind = 0 if left <= 8 else 1 if left <= 16 else 2 if left <= 256 else 3
         while left > 0:

@@ -1,12 +1,13 @@
 """The tracer: class-index mask → polygons along pixel edges ("cracks"), the inverse of `pipeline.raster`.
 
-A region is a 4-connected component of one value; of it only the outer ring is kept, and what lies in its holes is painted
-later, on top. So rings in order of falling filled area, painted one after the other, give back the mask: bit for bit
-at tolerance 0.
+A region is a 4-connected component of one value; of it only the outer ring is kept, and what lies in its holes is
+painted later, on top. So rings in order of falling filled area, painted one after the other, give back the mask: bit
+for bit at tolerance 0.
 
-To simplify, a ring is cut at its junctions, the corners where three or more cracks meet, and each arc between two of them
-is simplified by itself (D. H. Douglas, T. K. Peucker, "Algorithms for the reduction of the number of points required to
-represent a digitized line", Cartographica 10, 1973), with ties decided by the arc's own direction rather than the
+To simplify, a ring is led through the middles of its cracks, which makes a straight line of a slanted border's stairs,
+and cut at its junctions, the corners where three or more cracks meet. Each arc between two junctions is simplified by
+itself (D. H. Douglas, T. K. Peucker, "Algorithms for the reduction of the number of points required to represent a
+digitized line or its caricature", Cartographica 10, 1973), with ties decided by the arc's own direction rather than the
 ring's. So both neighbours get the very same arc: no gap and no overlap.
 """
 
@@ -77,8 +78,8 @@ def _root(parents: Numbers, i: int) -> int:
 def _components(mask: Mask) -> tuple[Numbers, Ints, Ints]:
     """4-connected components of equal value, numbered in raster order of their first pixels.
 
-    Returns the numbers as int32 (H + 2, W + 2) with a rim of OUTSIDE; each one's first pixel (flat index into the mask);
-    its count of pixels. Two passes with union-find.
+    Returns the numbers as int32 (H + 2, W + 2) with a rim of OUTSIDE, each one's first pixel (flat index into the
+    mask), and its count of pixels. Two passes with union-find.
     """
     height, width = mask.shape
     numbers = np.full((height + 2, width + 2), OUTSIDE, np.int32)
@@ -127,13 +128,10 @@ def _trace(
     where each ring ends; and the area in pixels that it enclosed before it was simplified.
     """
     parents, shown = np.empty(firsts.size, np.int64), np.empty(firsts.size, np.uint8)
-    traced, ends, areas = (
-        np.empty(firsts.size, np.int64),
-        np.empty(firsts.size, np.int64),
-        np.empty(firsts.size, np.int64),
-    )
+    traced, ends, areas = np.empty_like(parents), np.empty_like(parents), np.empty_like(parents)
     outer = np.zeros((numbers.shape[0] - 2, numbers.shape[1] - 2), np.uint8)
-    ring, points = np.empty((1024, 3), np.int32), np.empty((4096, 2), np.int32)
+    ring: Numbers = np.empty((1024, 3), np.int32)
+    points: Numbers = np.empty((4096, 2), np.int32)
     count, end = 0, 0
     for i in range(firsts.size):
         y, x = divmod(firsts[i], outer.shape[1])
@@ -214,12 +212,12 @@ def _distance2(points: Numbers, i: int, a: int, b: int) -> float:
     if along >= length2:
         return float((px - bx) ** 2 + (py - by) ** 2)
     across = float(bx * py - by * px)
-    return across * across / length2
+    return across * across / float(length2)
 
 
 @njit(cache=True)
 def _farthest(points: Numbers, a: int, b: int, forward: bool) -> tuple[int, float]:
-    """Of the points between a and b the one farthest from the segment, the first in the arc's direction among equals."""
+    """Point between a and b that is farthest from the segment, of equals the first in the arc's direction."""
     farthest, distance2 = a, -1.0
     for i in range(a + 1, b):
         d = _distance2(points, i, a, b)

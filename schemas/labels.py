@@ -110,7 +110,7 @@ class LabelConfig:
             raise ClassMapError(f"the project's label config is not valid XML: {error}") from error
         image = root.find(".//Image")
         if image is None:
-            raise ClassMapError("the project's label config has no <Image> tag", "Use the one `maskloop init` prints.")
+            raise ClassMapError("the project's label config has no <Image> tag", "`maskloop label-config` prints one that fits.")
         controls: dict[str, tuple[str, str]] = {}
         labels: dict[str, frozenset[str]] = {}
         for tag, _, _ in CONTROLS:

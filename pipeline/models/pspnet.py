@@ -151,10 +151,15 @@ class Bottleneck(nn.Module):
 
 
 def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
-    """The identity, or a 1×1 convolution where size or channels change."""
+    """The identity, or where size or channels change average pooling and a 1×1 convolution (ResNet-D, He et al. 2019).
+
+    A 1×1 convolution with the stride itself would do, but torch 2.13 on a CPU corrupts memory in its backward pass where
+    the channels are few and last.
+    """
     if stride == 1 and inputs == outputs:
         return nn.Identity()
-    return conv_norm_relu(inputs, outputs, kernel=1, stride=stride, relu=False)
+    project = conv_norm_relu(inputs, outputs, kernel=1, relu=False)
+    return nn.Sequential(nn.AvgPool2d(stride), project) if stride > 1 else project
 
 
 def head(inputs: int, width: int, classes: int) -> nn.Sequential:

@@ -37,7 +37,7 @@ masks = npst.arrays(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(masks)
 def test_noise_comes_back_bit_for_bit(mask):
     assert_round_trip(mask)
@@ -106,11 +106,10 @@ def test_small_components_show_what_lies_below(mask, min_area_px):
     regions = trace(mask, 0.0, min_area_px)
     assert all(region.pixels >= min_area_px for region in regions)
     shown = painted(regions, mask.shape)
-    kept = np.zeros(mask.shape, bool)
     for region in trace(mask, 0.0):
         own = raster.fill_polygon(mask.shape, [region.points_px]) & (mask == region.class_index)
-        kept |= own if region.pixels >= min_area_px and region.pixels == own.sum() else False
-    np.testing.assert_array_equal(shown[kept], mask[kept])
+        if min_area_px <= region.pixels == own.sum():  # none of its class in its holes
+            assert (shown[own] == region.class_index).all()
 
 
 @settings(max_examples=300, deadline=None)

@@ -1,0 +1,138 @@
+"""The train stage on drawn data: it learns, repeats itself, resumes exactly, and says what is missing."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from connectors.storage import read_json
+from pipeline import checkpoint
+from pipeline.dataset import Sample
+from pipeline.loss import class_weights, segmentation_loss
+from pipeline.progress import Silent
+from pipeline.train import poly, train
+from schemas.errors import DataError, ParamsError
+from schemas.manifest import CHALLENGER_DIR, SCRATCH_DIR, TRAIN_REPORT_DIR
+from tests.unit.drawn_project import CLASSES, draw_project, drawn_params
+
+
+class Said(Silent):
+    """Keeps what is said; raises KeyboardInterrupt when it hears `stop_at`."""
+
+    def __init__(self, stop_at: str = "\0"):
+        self.lines: list[str] = []
+        self.stop_at = stop_at
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+        if text.startswith(self.stop_at):
+            raise KeyboardInterrupt
+
+
+def weights_of(folder):
+    return read_json(folder / CHALLENGER_DIR / "model.json")["model_version"]
+
+
+def test_it_learns_and_reports(tmp_path):
+    draw_project(tmp_path, {"train": 6, "val": 2})
+    said = Said()
+    summary = train(drawn_params(epochs=12, learning_rate=0.02, augment=[]), tmp_path, said)
+    card = checkpoint.read_card(tmp_path / CHALLENGER_DIR)
+    assert card.val_mean_iu > 0.8
+    assert card.classes == CLASSES
+    assert card.model_version in summary
+    assert "never" in said.lines[0]
+    assert sum(line.startswith("epoch ") for line in said.lines) == 12
+    assert not (tmp_path / SCRATCH_DIR / "train").exists()
+    metrics = read_json(tmp_path / TRAIN_REPORT_DIR / "metrics.json")
+    assert {"train", "val", "learning_rate"} <= set(metrics)
+    with (tmp_path / TRAIN_REPORT_DIR / "plots/metrics/val/miou.tsv").open() as stream:
+        rows = list(csv.DictReader(stream, delimiter="\t"))
+    assert [int(row["step"]) for row in rows] == [1, 3, 5, 7, 9, 11]
+    assert max(float(row["miou"]) for row in rows) == card.val_mean_iu
+
+
+@pytest.mark.parametrize("architecture", ["unet", "pspnet"])
+def test_an_interrupted_run_goes_on_to_bit_identical_weights(tmp_path, architecture):
+    options = {"unet": {"width": 4, "depth": 2}, "pspnet": {"width": 8}}[architecture]
+    params = drawn_params(architecture=architecture, architecture_options=options, epochs=5, batch_size=3)
+    for name in ("whole", "broken"):
+        draw_project(tmp_path / name, {"train": 4, "val": 1})
+    train(params, tmp_path / "whole", Silent())
+    for epoch in (1, 3):
+        with pytest.raises(KeyboardInterrupt):
+            train(params, tmp_path / "broken", Said(f"epoch {epoch}/5"))
+    assert not (tmp_path / "broken" / CHALLENGER_DIR).exists()
+    said = Said()
+    train(params, tmp_path / "broken", said)
+    assert any("going on after epoch 3" in line for line in said.lines)
+    assert weights_of(tmp_path / "whole") == weights_of(tmp_path / "broken")
+    written = [
+        {path.relative_to(tmp_path / name): path.read_bytes() for path in (tmp_path / name).rglob("*.tsv")}
+        for name in ("whole", "broken")
+    ]
+    assert written[0] == written[1]
+
+
+def test_other_params_do_not_resume(tmp_path):
+    draw_project(tmp_path, {"train": 4, "val": 1})
+    with pytest.raises(KeyboardInterrupt):
+        train(drawn_params(), tmp_path, Said("epoch 2/4"))
+    said = Said()
+    train(drawn_params(seed=1), tmp_path, said)
+    assert not any("going on" in line for line in said.lines)
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [({"val": 2}, "no sample in the train split"), ({"train": 2}, "no sample in the val split")],
+)
+def test_too_little_data_is_said(tmp_path, splits, message):
+    draw_project(tmp_path, splits)
+    with pytest.raises(DataError, match=message):
+        train(drawn_params(), tmp_path, Silent())
+
+
+def test_wrong_augmentation_ends_before_any_training(tmp_path):
+    draw_project(tmp_path, {"train": 1, "val": 1})
+    with pytest.raises(ParamsError, match="unknown transform"):
+        train(drawn_params(augment=[{"Flop": {}}]), tmp_path, Silent())
+
+
+def sample(class_pixels, area):
+    return Sample(0, None, None, 1, area, tuple(class_pixels), "")
+
+
+def test_median_frequency_counts_only_images_that_show_the_class():
+    samples = [sample([60, 20, 0, 0], 100), sample([50, 0, 10, 0], 100)]
+    # freq: 110/200, 20/100, 10/100; the median is 0.2
+    weights = class_weights(samples, "median_frequency").numpy()
+    np.testing.assert_allclose(weights, [0.2 / 0.55, 1, 2, 0], rtol=1e-6)
+    np.testing.assert_allclose(class_weights(samples, "sqrt_median_frequency"), np.sqrt(weights), rtol=1e-6)
+    np.testing.assert_array_equal(class_weights(samples, "none"), [1, 1, 1, 0])
+
+
+def test_the_loss_is_torchs_weighted_cross_entropy_and_zero_on_void():
+    torch.manual_seed(0)
+    main, auxiliary = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
+    masks = torch.randint(0, 3, (2, 4, 5), dtype=torch.uint8)
+    masks[0, 0] = 255
+    weights = torch.tensor([0.5, 2.0, 1.0])
+    parts = [
+        torch.nn.functional.cross_entropy(each, masks.long(), weights, ignore_index=255) for each in (main, auxiliary)
+    ]
+    torch.testing.assert_close(segmentation_loss([main, auxiliary], masks, weights, 0.4), parts[0] + 0.4 * parts[1])
+    assert segmentation_loss([main], torch.full_like(masks, 255), weights, 0.4) == 0
+
+
+def test_poly_falls_from_the_learning_rate_to_nothing():
+    options = drawn_params(learning_rate=0.1, poly_power=2).train
+    assert [poly(options, share) for share in (0, 0.5, 1)] == pytest.approx([0.1, 0.025, 0])
+
+
+def test_metrics_are_json(tmp_path):
+    draw_project(tmp_path, {"train": 2, "val": 1})
+    train(drawn_params(epochs=1), tmp_path, Silent())
+    json.loads((tmp_path / TRAIN_REPORT_DIR / "metrics.json").read_text())
