@@ -65,7 +65,7 @@ def pil_painter(outlines: Outlines, size_hw: tuple[int, ...]) -> Callable[[], Ma
     listed = [(outline.ravel().tolist(), value) for outline, value in outlines]
 
     def draw() -> Mask:
-        image = Image.new("L", size_hw[::-1], VOID_INDEX)
+        image = Image.new("L", (size_hw[1], size_hw[0]), VOID_INDEX)
         pencil = ImageDraw.Draw(image)
         for outline, value in listed:
             pencil.polygon(outline, fill=value)

@@ -8,6 +8,7 @@ for as long as an outage may last; writes are never retried blindly (a repeated 
 from __future__ import annotations
 
 import json
+import weakref
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -48,9 +49,10 @@ class Server:
     def __init__(self, url: str, api_key: str, patience_s: float) -> None:
         self.url = url.rstrip("/")
         self._patience_s = patience_s
-        self._http = httpx.Client(timeout=TIMEOUT_S, follow_redirects=True)
+        http = httpx.Client(timeout=TIMEOUT_S, follow_redirects=True)
+        weakref.finalize(self, http.close)
         try:
-            self.sdk = LabelStudio(base_url=self.url, api_key=api_key, httpx_client=self._http)
+            self.sdk = LabelStudio(base_url=self.url, api_key=api_key, httpx_client=http)
         except ApiError as error:
             raise UnauthorisedError(f"the token is refused: {_detail(error.body)}", TOKEN_REMEDY) from None
 

@@ -45,6 +45,7 @@ class LocalServer:
         self.executable = executable.absolute()
         self.login_file = self.folder / "login.json"
         self.log_file = self.folder / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
 
     def login(self) -> Login | None:
         """How to reach the server; None if it was never started."""
@@ -53,7 +54,7 @@ class LocalServer:
     def is_up(self) -> bool:
         """Whether the server answers."""
         login = self.login()
-        return login is not None and _is_running(login.pid) and _is_healthy(login.url)
+        return login is not None and self._is_running(login.pid) and _is_healthy(login.url)
 
     def start(self) -> Iterator[str]:
         """Start it unless it is up; yields what it waits for, about once a second. Raises SourceError with its log's end."""
@@ -72,7 +73,7 @@ class LocalServer:
             pid=0,
         )
         with self.log_file.open("ab") as log:
-            process = subprocess.Popen(
+            self._process = subprocess.Popen(
                 [self.executable, "start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)],
                 env=self._environment(login),
                 cwd=self.folder,
@@ -81,21 +82,30 @@ class LocalServer:
                 stderr=log,
                 start_new_session=True,
             )
-        self._remember(login, process.pid)
-        yield from self._wait(process, login.url)
+        self._remember(login, self._process.pid)
+        yield from self._wait(self._process, login.url)
 
     def stop(self) -> bool:
         """Stop it; what it holds stays. Returns whether it was running."""
         login = self.login()
-        if login is None or not _is_running(login.pid):
+        if login is None or not self._is_running(login.pid):
             return False
         os.killpg(login.pid, signal.SIGTERM)
         deadline = time.monotonic() + STOP_TIMEOUT_S
-        while _is_running(login.pid):
+        while self._is_running(login.pid):
             if time.monotonic() > deadline:
                 os.killpg(login.pid, signal.SIGKILL)
             time.sleep(0.1)
         return True
+
+    def _is_running(self, pid: int) -> bool:
+        if self._process is not None and self._process.pid == pid:
+            return self._process.poll() is None
+        try:
+            os.kill(pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return pid > 0
 
     def _remember(self, login: Login, pid: int) -> None:
         with replacing(self.login_file) as temporary:
@@ -148,22 +158,6 @@ def _free_port(preferred: int) -> int:
                 continue
             return int(probe.getsockname()[1])
     raise SourceError("no free port on 127.0.0.1")
-
-
-def _is_running(pid: int) -> bool:
-    if pid <= 0:
-        return False
-    try:
-        waited, _ = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        waited = 0
-    if waited == pid:
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def _is_healthy(url: str) -> bool:

@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from connectors.storage import read_json, remove_others, write_bytes, write_json
-from pipeline.models import Segmenter, build
+from pipeline.models import build
+from pipeline.models.base import Segmenter
 from schemas.errors import ClassMapError, DataError, ParamsError
 from schemas.labels import ClassMap
 

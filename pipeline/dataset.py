@@ -41,12 +41,15 @@ class Sample:
     inputs_sha256: str
 
 
-def read_samples(folder: Path) -> dict[str, list[Sample]]:
-    """Samples by split, in task order. Raises DataError if the manifest is missing or not split."""
+def read_samples(folder: Path, classes: int) -> dict[str, list[Sample]]:
+    """Samples by split, in task order. Raises DataError if the manifest is missing, not split, or of other classes."""
     samples: dict[str, list[Sample]] = {split: [] for split in SPLITS}
     for row in sorted(read_table(folder / MANIFEST, MANIFEST_SCHEMA).to_pylist(), key=lambda row: row["task_id"]):
         if row["split"] not in samples:
             raise DataError(f"{folder / MANIFEST}: task {row['task_id']} has no split", "Run `dvc repro`.")
+        if len(row["class_pixels"]) != classes:
+            found = f"{folder / MANIFEST} was made for {len(row['class_pixels'])} classes"
+            raise DataError(f"{found}, params.yaml has {classes}", "Run `dvc repro`.")
         samples[row["split"]].append(
             Sample(
                 task_id=row["task_id"],
@@ -93,8 +96,11 @@ def resize_image(image: NDArray[np.uint8], size_hw: tuple[int, int]) -> NDArray[
 
 
 def load_mask(sample: Sample) -> NDArray[np.uint8]:
-    """The mask at full size, uint8 (H, W). Raises DataError if it holds what is neither a class index nor void."""
+    """The mask at full size, uint8 (H, W). Raises DataError if it has another size or impossible values."""
     mask = read_mask(sample.mask)
+    if mask.shape != (sample.height, sample.width):
+        found, expected = "x".join(map(str, mask.shape)), f"{sample.height}x{sample.width}"
+        raise DataError(f"{sample.mask} is {found}, expected {expected} (height x width)", "Run `dvc repro`.")
     classes = len(sample.class_pixels)
     wrong = mask[(mask >= classes) & (mask != VOID_INDEX)]
     if wrong.size:

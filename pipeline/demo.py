@@ -62,7 +62,7 @@ def sample_project(server: Server, folder: Path, progress: Progress) -> int:
     progress.say("drawing the sample project")
     sample = writesample_project(folder)
     tasks = read_json(sample.export)
-    uploads = upload_images(server, project, [sample.folder / task["data"]["image"] for task in tasks])
+    uploads = upload_images(server, project, list(sample.images))
     address_of = {path.name: url for path, url in progress.track(uploads, len(tasks), "images uploaded")}
     annotators = _annotators(server)
     prepared = [_importable(task, address_of, annotators) for task in tasks]

@@ -26,7 +26,7 @@ def evaluate(params: Params, folder: Path, progress: Progress) -> str:
 
     Raises DataError without a challenger or a val sample, ClassMapError if the challenger has other classes.
     """
-    samples = read_samples(folder)
+    samples = read_samples(folder, len(params.classes))
     require(samples, ("val",))
     network, card = load_network(folder / CHALLENGER_DIR, params)
     report: dict[str, Any] = {}

@@ -23,7 +23,7 @@ def gate(params: Params, folder: Path, progress: Progress) -> str:
 
     Raises DataError without a challenger or a val sample, ClassMapError if the challenger has other classes.
     """
-    samples = read_samples(folder)
+    samples = read_samples(folder, len(params.classes))
     require(samples, ("val",))
     val = samples["val"]
     challenger = measured(params, folder / CHALLENGER_DIR, val, progress)

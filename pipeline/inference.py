@@ -17,7 +17,7 @@ from torch import Tensor
 from pipeline.checkpoint import ModelCard, load
 from pipeline.dataset import Sample, load_image, load_mask, normalise, resize_image
 from pipeline.metrics import Confusion, confusion_matrix
-from pipeline.models import Segmenter
+from pipeline.models.base import Segmenter
 from schemas.errors import ParamsError
 from schemas.params import Params, TrainParams
 

@@ -115,7 +115,7 @@ def _annotation(task_id: int, annotator: int, scene: Scene) -> dict[str, Any]:
 
 
 def _result(name: str, scene: Scene, brushes: bool, shift_px: float) -> list[dict[str, Any]]:
-    """The scene's regions in painter's order, moved by `shift_px`, as Label Studio's `result`; `name` seeds their ids."""
+    """The scene's regions in painter's order, moved by `shift_px`, as a `result`; region ids are derived from `name`."""
     size_hw = (scene.image.shape[0], scene.image.shape[1])
     items = []
     for number, (label, shape) in enumerate(scene.regions):

@@ -124,19 +124,19 @@ class Camera:
 
     def plane(self, origin_m: Any, along_m: Any, down_m: Any) -> Floats:
         """Homography (3, 3) from coordinates (along, down) of a plane to pixels."""
-        return self.matrix @ np.column_stack([along_m, down_m, np.asarray(origin_m, np.float64) - self.position_m])
+        axes = np.column_stack([along_m, down_m, np.asarray(origin_m, np.float64) - self.position_m])
+        return np.array(self.matrix @ axes)
 
     def scale_px(self, z_m: float) -> float:
         """Pixels a metre takes at this z."""
         return self.focal_px / max(z_m - self.z_m, NEAR_M)
 
     def ground(self, top: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """World x and z of the ground under the supersampled pixels from row `top` down, float32 (H - top, W).
+        """World x and z of the ground under the picture's pixels from row `top` down, float32 (HEIGHT - top, WIDTH).
 
         z is `FAR_M` at and over the horizon.
         """
-        columns = (np.arange(WIDTH * SUPERSAMPLE) + 0.5) / SUPERSAMPLE
-        rows = (np.arange(top, HEIGHT * SUPERSAMPLE) + 0.5)[:, None] / SUPERSAMPLE
+        columns, rows = np.arange(WIDTH) + 0.5, np.arange(top, HEIGHT)[:, None] + 0.5
         inverse = np.linalg.inv(self.matrix)
         ray_x, ray_y, ray_z = (inverse[i, 0] * columns + inverse[i, 1] * rows + inverse[i, 2] for i in range(3))
         below = ray_y < -1e-4
@@ -148,9 +148,9 @@ class Camera:
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """Sun, sky and air. `sun`: unit vector towards it; `direct` and `ambient` multiply colours; `haze_m`: how far one sees.
+    """Sun, sky and air. `sun`: unit vector towards it; `direct` and `ambient` multiply colours.
 
-    `clouds` and `lit_windows` in 0..1; `tint` multiplies the finished picture's RGB.
+    `haze_m`: the distance at which a third of the contrast is left; `clouds` and `lit_windows` in 0..1; `tint` multiplies the finished picture's RGB.
     """
 
     sun: Floats
@@ -185,8 +185,8 @@ class Patch:
         rounded = np.clip(np.rint(points), -(1 << 24), 1 << 24).astype(np.int32)
         cv2.fillPoly(self.layer, [rounded], colour.tolist(), cv2.LINE_8, SUBPIXEL_BITS)
 
-    def fill_from(self, picture: NDArray[np.float32], top: int) -> None:
-        """Copy from a supersampled picture as wide as the canvas, float32 (H, W, 3), whose first row is row `top`."""
+    def fill_from(self, picture: Pixels, top: int) -> None:
+        """Copy from a supersampled picture as wide as the canvas, uint8 (H, W, 3), whose first row is row `top`."""
         rows, columns = self.layer.shape[:2]
         left, first = self._corner.astype(int) - [0, top]
         self.layer[:] = picture[first : first + rows, left : left + columns]
@@ -204,8 +204,8 @@ class Patch:
         to_layer = np.diag([SUPERSAMPLE, SUPERSAMPLE, 1.0])
         to_layer[:2, 2] = -self._corner - 0.5
         size = (self.layer.shape[1], self.layer.shape[0])
-        options = {"flags": cv2.INTER_LINEAR, "borderMode": cv2.BORDER_TRANSPARENT}
-        cv2.warpPerspective(texture, to_layer @ plane @ texels, size, dst=self.layer, **options)  # type: ignore[call-overload]
+        whole = to_layer @ plane @ texels
+        cv2.warpPerspective(texture, whole, size, self.layer, cv2.INTER_LINEAR, cv2.BORDER_TRANSPARENT)
 
 
 class Canvas:
@@ -224,7 +224,7 @@ class Canvas:
 
     @contextmanager
     def region(self, label: str, shape: ShapePx, z_m: float | None = None, grain: float = 0.0) -> Iterator[Patch]:
-        """Yield a patch to paint the region on; it is cut to the shape and, with a distance, mottled by `grain` and hazed."""
+        """Yield a patch to paint the region on; it is cut to the shape and, given its `z_m`, mottled and hazed."""
         points = outline(shape) * SUPERSAMPLE
         size = np.array([WIDTH, HEIGHT]) * SUPERSAMPLE
         low = np.clip(np.floor(points.min(axis=0)), 0, size - 1).astype(int)

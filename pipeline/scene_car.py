@@ -13,6 +13,8 @@ from pipeline.scene_objects import convex_hull
 
 UNDERSIDE = np.array([24.0, 24, 27])
 GLASS = np.array([38.0, 46, 56])
+TYRE_AND_RIM = ((0.36, UNDERSIDE * 0.7), (0.2, np.array([128.0, 130, 134])))
+"""Radius in metres and colour."""
 
 FACES = {
     "rear": [0, 1, 3, 2],
@@ -26,7 +28,7 @@ FACES = {
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A car's proportions in metres; the cabin's ends as shares of the length, at its foot and at its roof, from the rear."""
+    """A car's proportions in metres; where the cabin's foot and roof begin and end, as shares of the length from the rear."""
 
     length: float
     width: float
@@ -74,9 +76,8 @@ class Car:
         shape = union_of_convex(low, convex_hull(camera.project(cabin)), camera.project(middle)[0])
         with canvas.region("car", shape, self.z_m, grain=0.02) as patch:
             patch.fill(shape, UNDERSIDE)
-            self._wheels(canvas, patch)
             self._block_faces(canvas, patch, body)
-            self._wheels(canvas, patch, hub=True)
+            self._wheels(canvas, patch)
             self._lamps(canvas, patch, body)
             self._block_faces(canvas, patch, cabin, glazed=True)
 
@@ -118,20 +119,18 @@ class Car:
                 sheen = light.horizon * (0.25 if normal[1] > 0.2 else 0.12)
                 patch.fill(centre + (points - centre) * [0.86, 0.78], np.clip(light.on(GLASS, normal) + sheen, 0, 255))
 
-    def _wheels(self, canvas: Canvas, patch: Patch, hub: bool = False) -> None:
-        """Tyres, and with `hub` the rims and the arches' tyres over the body's side, where the camera sees them."""
+    def _wheels(self, canvas: Canvas, patch: Patch) -> None:
+        """Tyres and rims on the side that looks at the camera."""
         camera, build = canvas.camera, self.build
         angles = np.linspace(0, 2 * np.pi, 20, endpoint=False)
-        for side, end in itertools.product((-1, 1), (-0.31, 0.31)):
-            centre = (end * build.length, side * build.width / 2, 0.33)
-            outward = self._place([(0, side, 0)])[0] - self._place([(0, 0, 0)])[0]
-            if hub and np.dot(outward, camera.position_m - self._place([centre])[0]) <= 0:
+        circle = np.column_stack([np.cos(angles), np.zeros(20), np.sin(angles)])
+        for side in (-1, 1):
+            foot, beside = self._place([(0, 0, 0), (0, side, 0)])
+            if np.dot(beside - foot, camera.position_m - foot) <= build.width / 2:
                 continue
-            for radius, colour in (
-                ((0.36, UNDERSIDE * 0.7), (0.2, np.array([128.0, 130, 134]))) if hub else ((0.34, UNDERSIDE),)
-            ):
-                ring = [(centre[0] + radius * math.cos(a), centre[1], centre[2] + radius * math.sin(a)) for a in angles]
-                patch.fill(camera.project(self._place(ring)), colour)
+            for end, (radius, colour) in itertools.product((-0.31, 0.31), TYRE_AND_RIM):
+                centre = np.array([end * build.length, side * build.width / 2, 0.33])
+                patch.fill(camera.project(self._place(centre + radius * circle)), colour)
 
     def _lamps(self, canvas: Canvas, patch: Patch, body: Floats) -> None:
         """Lamps and number plate on the end that looks at the camera."""
@@ -157,7 +156,7 @@ class Car:
 def _normal(face: Floats, inside: Floats) -> Floats:
     """Unit vector out of a face (4, 3), away from the point `inside`."""
     normal = np.cross(face[1] - face[0], face[3] - face[0])
-    normal = normal / np.linalg.norm(normal)
+    normal = np.array(normal / np.linalg.norm(normal))
     return normal if np.dot(normal, face.mean(axis=0) - inside) > 0 else -normal
 
 

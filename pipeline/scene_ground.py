@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.scene_canvas import FAR_M, HEIGHT, NEAR_M, SUPERSAMPLE, WIDTH, Canvas, Colour, Floats
+from pipeline.scene_canvas import FAR_M, HEIGHT, NEAR_M, SUPERSAMPLE, WIDTH, Canvas, Colour, Floats, Pixels
 from pipeline.scene_car import Car
 from pipeline.scene_objects import Building, Drawable, LampPost, Sign, Tree
 
@@ -44,7 +44,7 @@ def draw_sky(canvas: Canvas, noise: Map) -> None:
     """Region `sky`, down to the horizon: a gradient with clouds."""
     camera, light = canvas.camera, canvas.light
     slope = np.tan(np.radians(camera.roll_deg))
-    x, y = camera.project([camera.position_m + [0, 0, 1]])[0]
+    x, y = camera.project(camera.position_m[None] + np.array([0, 0, 1]))[0]
     horizon = np.array([y + (column - x) * slope for column in (0, WIDTH)])
     shape = np.array([(0, 0), (WIDTH, 0), (WIDTH, horizon[1] + 1), (0, horizon[0] + 1)])
     rows, columns = np.mgrid[0 : int(shape[:, 1].max()) + 2, 0:WIDTH].astype(np.float32)
@@ -53,8 +53,7 @@ def draw_sky(canvas: Canvas, noise: Map) -> None:
     clouds = _look_up(noise, (columns - x) / (height + 0.35) * 0.35, 90 / (height + 0.35))
     cover = np.clip((clouds + 2.2 * light.clouds - 1.1) * 0.8, 0, 1) * light.clouds
     white = light.horizon * 0.25 + 255 * 0.72 * min(1.0, light.ambient + 0.4 * light.direct)
-    mixed = (tone + (white - tone) * cover[..., None]).clip(0, 255).astype(np.uint8)
-    large = cv2.resize(mixed, None, fx=SUPERSAMPLE, fy=SUPERSAMPLE, interpolation=cv2.INTER_LINEAR)
+    large = _enlarged(tone + (white - tone) * cover[..., None])
     with canvas.region("sky", shape) as patch:
         patch.layer[:] = large[: patch.layer.shape[0]]
 
@@ -62,7 +61,7 @@ def draw_sky(canvas: Canvas, noise: Map) -> None:
 def draw_ground(canvas: Canvas, pavement: Pavement, noise: Map, shadow: Map) -> None:
     """Regions `sidewalk`, left and right, and over them `road`, and the road that crosses it."""
     areas = _areas(canvas, pavement)
-    horizon = max(0, int(min(area[:, 1].min() for _, area in areas) * SUPERSAMPLE))
+    horizon = max(0, int(min(area[:, 1].min() for _, area in areas)))
     x, z = canvas.camera.ground(horizon)
     light = canvas.light
     away = np.maximum(z - canvas.camera.z_m, NEAR_M)
@@ -70,14 +69,21 @@ def draw_ground(canvas: Canvas, pavement: Pavement, noise: Map, shadow: Map) -> 
     lit = (light.ambient + light.direct * max(0.35, light.sun[1]) * (1 - 0.8 * shadow[horizon:])) * clear
     fade = np.minimum(25 / away, 1)
     air = light.horizon.astype(np.float32) * (1 - clear)[..., None]
-    lines = _markings(pavement, x, z)
-    road = pavement.asphalt.astype(np.float32) * (lit * _asphalt(pavement, x, z, noise, fade))[..., None]
-    road[lines] = pavement.marking.astype(np.float32) * lit[lines, None]
-    sidewalk = pavement.paving.astype(np.float32) * (lit * _slabs(pavement, x, z, noise, fade))[..., None]
-    painted = {"road": np.minimum(road + air, 255), "sidewalk": np.minimum(sidewalk + air, 255)}
+    painted = _markings(pavement, x, z, away / np.float32(canvas.camera.focal_px))[..., None]
+    asphalt = pavement.asphalt.astype(np.float32) * _asphalt(pavement, x, z, noise, fade)[..., None]
+    road = asphalt + (pavement.marking.astype(np.float32) - asphalt) * painted
+    slabs = pavement.paving.astype(np.float32) * _slabs(pavement, x, z, noise, fade)[..., None]
+    surfaces = {"road": road, "sidewalk": slabs}
+    large = {label: _enlarged(surface * lit[..., None] + air) for label, surface in surfaces.items()}
     for label, area in areas:
         with canvas.region(label, area) as patch:
-            patch.fill_from(painted[label], horizon)
+            patch.fill_from(large[label], horizon * SUPERSAMPLE)
+
+
+def _enlarged(picture: Map) -> Pixels:
+    """A picture, float32 (H, W, 3) in [0, 255], `SUPERSAMPLE` times as large."""
+    rounded = picture.clip(0, 255).astype(np.uint8)
+    return cv2.resize(rounded, None, fx=SUPERSAMPLE, fy=SUPERSAMPLE, interpolation=cv2.INTER_LINEAR).astype(np.uint8)
 
 
 def _areas(canvas: Canvas, pavement: Pavement) -> list[tuple[str, Floats]]:
@@ -102,7 +108,8 @@ def _look_up(noise: Map, x: Map, y: Map) -> Map:
     """Tileable noise (N, N) at any coordinates, in texels."""
     size = noise.shape[0]
     tile = np.pad(noise, ((0, 1), (0, 1)), mode="wrap")
-    return cv2.remap(tile, np.mod(x, size, dtype=np.float32), np.mod(y, size, dtype=np.float32), cv2.INTER_LINEAR)
+    columns, rows = (np.mod(values, size, dtype=np.float32) for values in (x, y))
+    return np.asarray(cv2.remap(tile, columns, rows, cv2.INTER_LINEAR), np.float32)
 
 
 def _asphalt(pavement: Pavement, x: Map, z: Map, noise: Map, fade: Map) -> Map:
@@ -110,27 +117,34 @@ def _asphalt(pavement: Pavement, x: Map, z: Map, noise: Map, fade: Map) -> Map:
     grain = _look_up(noise, x * 60, z * 60) * 0.09 * fade + _look_up(noise, x * 4, z * 1.5) * 0.07
     lane = np.mod(x + pavement.half_road_m, pavement.lane_m) / pavement.lane_m
     tracks = 0.06 * np.cos(4 * np.pi * lane) * fade
-    return (1 + grain + tracks).astype(np.float32)
+    return np.asarray(1 + grain + tracks, np.float32)
 
 
-def _markings(pavement: Pavement, x: Map, z: Map) -> NDArray[np.bool_]:
-    """Where the road is painted: dashes between lanes, a line in the middle, lines at the edges, stripes to walk on."""
+def _markings(pavement: Pavement, x: Map, z: Map, pixel_m: Map) -> Map:
+    """How much of the road is painted: dashes between lanes, a line in the middle, lines at the edges, a zebra crossing."""
     half, lane = pavement.half_road_m, pavement.lane_m
-    on_road = np.abs(x) < half
-    offset = np.mod(x + half + lane / 2, lane) - lane / 2
-    middle = np.abs(x) < lane / 2
-    dashed = (np.abs(offset) < 0.08) & (np.mod(z, 9) < 4) & ~middle & (np.abs(x) < half - lane / 2)
-    central = (np.abs(np.abs(x) - 0.16) < 0.07) if pavement.lanes > 2 else (np.abs(x) < 0.08) & (np.mod(z, 9) < 4)
-    edge = np.abs(np.abs(x) - half + 0.35) < 0.07
-    lines = on_road & (dashed | central | edge)
-    if pavement.crossing_m is None:
-        return lines
-    start, end = pavement.crossing_m
-    lines &= (z < start - 5) | (z > end + 5)
-    if pavement.zebra:
-        stripes = np.mod(x, 1.0) < 0.5
-        lines |= on_road & stripes & (((z > start - 4) & (z < start - 1)) | ((z > end + 1) & (z < end + 4)))
-    return lines
+
+    def stripe(distance_m: Map, half_width_m: float) -> Map:
+        return np.clip((half_width_m - np.abs(distance_m)) / pixel_m + 0.5, 0, 1)
+
+    across = np.abs(x)
+    dashes = np.mod(z, 9) < 4
+    edge = stripe(across - half + 0.35, 0.07)
+    if pavement.lanes > 2:
+        between = np.mod(across + lane / 2, lane) - lane / 2
+        inner = (across > lane / 2) & (across < half - lane / 2)
+        lines = np.maximum(stripe(across - 0.16, 0.07), stripe(between, 0.08) * (dashes & inner))
+    else:
+        lines = stripe(x, 0.08) * dashes
+    lines = np.maximum(lines, edge) * (across < half)
+    if pavement.crossing_m:
+        start, end = pavement.crossing_m
+        lines = lines * ((z < start - 5) | (z > end + 5))
+        if pavement.zebra:
+            walk = np.abs(z - (start + end) / 2) - (end - start) / 2
+            stripes = (walk > 1) & (walk < 4) & (across < half)
+            lines = np.maximum(lines, stripe(np.mod(x, 1.0) - 0.5, 0.25) * stripes)
+    return np.asarray(lines, np.float32)
 
 
 def _slabs(pavement: Pavement, x: Map, z: Map, noise: Map, fade: Map) -> Map:
@@ -144,12 +158,12 @@ def _slabs(pavement: Pavement, x: Map, z: Map, noise: Map, fade: Map) -> Map:
     shade = 1 + (tone - 0.22 * seam) * fade
     shade = np.where(from_kerb < 0.3, 1.12, shade)
     shade = np.where(from_kerb < 0.1, 0.7, shade)
-    return shade.astype(np.float32)
+    return np.asarray(shade, np.float32)
 
 
 def cast_shadows(canvas: Canvas, things: Sequence[Drawable]) -> Map:
     """How much of the sun is kept from the ground, float32 (H, W) in 0..1: soft-edged shadows of what stands about."""
-    layer = np.zeros((HEIGHT * SUPERSAMPLE, WIDTH * SUPERSAMPLE), np.uint8)
+    layer = np.zeros((HEIGHT, WIDTH), np.uint8)
     sun = canvas.light.sun
     drift = -sun[[0, 2]] / max(0.12, float(sun[1]))
     for thing in things:
@@ -168,7 +182,7 @@ def cast_shadows(canvas: Canvas, things: Sequence[Drawable]) -> Map:
             _shade(canvas, layer, _strip(np.array([thing.x_m, thing.z_m]), drift * thing.height_m, 0.1))
         elif isinstance(thing, Car):
             _shade(canvas, layer, np.concatenate([thing.footprint, thing.footprint + drift * 0.9]))
-    return cv2.GaussianBlur(layer, (0, 0), 1.5).astype(np.float32) / 255
+    return cv2.GaussianBlur(layer, (0, 0), 0.9).astype(np.float32) / np.float32(255)
 
 
 def _strip(foot: Floats, reach: Floats, half: float) -> Floats:
@@ -183,5 +197,5 @@ def _shade(canvas: Canvas, layer: NDArray[np.uint8], ground_m: Floats) -> None:
     )
     if ground_m[:, 1].max() <= canvas.camera.z_m + NEAR_M:
         return
-    hull = cv2.convexHull((canvas.camera.project(points) * SUPERSAMPLE).astype(np.float32))
+    hull = cv2.convexHull(canvas.camera.project(points).astype(np.float32))
     cv2.fillConvexPoly(layer, np.rint(np.clip(hull, -20000, 20000)).astype(np.int32), 255)

@@ -20,6 +20,7 @@ from pipeline.scene_canvas import (
     ShapePx,
     is_inside,
     outline,
+    turn,
 )
 from pipeline.texture import Front, draw_front
 
@@ -117,10 +118,11 @@ class FarBuilding:
 
     def draw(self, canvas: Canvas) -> None:
         camera, light = canvas.camera, canvas.light
-        corners = camera.upright(self.x_m, self.z_m, [(0, self.height_m), (self.width_m, 0)])
+        corners = camera.upright(self.x_m, self.z_m, [(0, self.height_m)])
         scale = camera.scale_px(self.z_m)
         size = (self.width_m * scale, self.height_m * scale)
-        whole = RectanglePx(*corners[0], *size, camera.roll_deg % 360)
+        left, top = corners[0].tolist()
+        whole = RectanglePx(left, top, *size, camera.roll_deg % 360)
         shape: ShapePx = whole if is_inside(whole) else outline(whole)
         texels = draw_front(self.front, (self.width_m, self.height_m), 4.0, light.horizon, light.lit_windows)
         shaded = np.clip(texels * light.shade(TO_CAMERA), 0, 255).astype(np.uint8)
@@ -253,16 +255,17 @@ class Sign:
         radius = self.size_m / 2 * camera.scale_px(self.z_m)
         narrow = radius * math.cos(math.radians(self.turned_deg))
         rotation = (camera.roll_deg + self.tilt_deg) % 360
+        x, y = centre.tolist()
         if self.kind == "round":
-            return EllipsePx(*centre, narrow, radius, rotation)
-        flat = EllipsePx(0, 0, narrow, radius, rotation)
+            return EllipsePx(x, y, narrow, radius, rotation)
         if self.kind in ("square", "board"):
-            half = np.array([narrow, radius * (0.6 if self.kind == "board" else 1.0)])
-            corner = outline(RectanglePx(0, 0, half[0], half[1], rotation))[2]
-            return RectanglePx(*(centre - corner), *(2 * half), rotation)
+            half_height = radius * (0.6 if self.kind == "board" else 1.0)
+            to_centre = outline(RectanglePx(0, 0, narrow, half_height, rotation))[2]
+            return RectanglePx(x - to_centre[0], y - to_centre[1], 2 * narrow, 2 * half_height, rotation)
         sides, start = {"triangle": (3, -90.0), "octagon": (8, 22.5)}[self.kind]
-        angles = np.radians(start + np.arange(sides) * 360 / sides + rotation)
-        return centre + np.column_stack([flat.radius_x * np.cos(angles), flat.radius_y * np.sin(angles)])
+        angles = np.radians(start + np.arange(sides) * 360 / sides)
+        corners = np.column_stack([narrow * np.cos(angles), radius * np.sin(angles)])
+        return np.array(centre + corners @ turn(rotation).T)
 
 
 WHITE, RED, BLUE, YELLOW, GREEN = (

@@ -64,7 +64,7 @@ def draw_scene(seed: int, clip: int, frame: int) -> Scene:
     """Draw one frame of a clip. The same arguments give the same scene."""
     street = _street(np.random.default_rng([seed, clip]))
     rng = np.random.default_rng([seed, clip, frame + 1])
-    position = street.camera.position_m + [rng.uniform(-0.3, 0.3), 0, frame * rng.uniform(4, 6)]
+    position = street.camera.position_m + np.array([rng.uniform(-0.3, 0.3), 0, frame * rng.uniform(4, 6)])
     sway = (rng.uniform(-6, 6), rng.uniform(-3, 3))
     vanishing = (street.camera.vanishing_px[0] + sway[0], street.camera.vanishing_px[1] + sway[1])
     camera = replace(street.camera, position_m=position, vanishing_px=vanishing)
@@ -91,7 +91,7 @@ def _develop(picture: NDArray[np.float32], light: Light, rng: Generator) -> NDAr
     contrast = rng.uniform(0.95, 1.12)
     blurred = cv2.GaussianBlur((exposed - 118) * contrast + 118, (0, 0), rng.uniform(0.35, 0.6))
     noisy = blurred + rng.normal(0, rng.uniform(1.5, 4.5), (HEIGHT, WIDTH, 1)) + rng.normal(0, 1.5, blurred.shape)
-    return np.clip(np.rint(noisy), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(noisy), 0, 255), np.uint8)
 
 
 def _street(rng: Generator) -> Street:
@@ -178,7 +178,7 @@ def _houses(rng: Generator, pavement: Pavement, side: int) -> list[Drawable]:
 def _skyline(rng: Generator, pavement: Pavement) -> list[Drawable]:
     """What closes the street and shows through the gaps: houses in a row, or a wood."""
     if rng.random() < 0.4:
-        spots = np.arange(-135.0, 135.0, 7.0)
+        spots = np.arange(-135.0, 135.0, 7.0).tolist()
         wood = [replace(_tree(rng, x, STREET_M + rng.uniform(2, 25)), trunk_m=0.5) for x in spots]
         grown = [replace(tree, wide_m=rng.uniform(11, 17), high_m=rng.uniform(9, 16)) for tree in wood]
         return sorted(grown, key=lambda tree: -tree.z_m)
@@ -212,15 +212,17 @@ def _furniture(rng: Generator, pavement: Pavement, side: int) -> list[Drawable]:
         return pavement.crossing_m is None or not pavement.crossing_m[0] - 1 < z < pavement.crossing_m[1] + 1
 
     if planted:
-        for z in np.arange(rng.uniform(6, 14), STREET_M - 30, spacing):
-            if is_free(z) and rng.random() < 0.8:
-                things.append(_tree(rng, kerb + side * rng.uniform(0.3, 1.0), z + rng.uniform(-1, 1)))
+        things += [
+            _tree(rng, kerb + side * rng.uniform(0.3, 1.0), z + rng.uniform(-1, 1))
+            for z in np.arange(rng.uniform(6, 14), STREET_M - 30, spacing).tolist()
+            if is_free(z) and rng.random() < 0.8
+        ]
     things += [
         LampPost(kerb, z, lamp_height, rng.uniform(1.4, 2.6), metal)
-        for z in np.arange(rng.uniform(9, 20), 95, lamp_step)
+        for z in np.arange(rng.uniform(9, 20), 95, lamp_step).tolist()
         if is_free(z)
     ]
-    for z in np.cumsum(rng.uniform(8, 19, 6)) + 3:
+    for z in (np.cumsum(rng.uniform(8, 19, 6)) + 3).tolist():
         if is_free(z) and rng.random() < 0.8:
             things.append(_sign(rng, kerb - side * rng.uniform(0.0, 0.3), z))
     return things
@@ -241,12 +243,12 @@ def _traffic(rng: Generator, pavement: Pavement) -> list[tuple[Car, float]]:
         share = (lane + 0.5) / pavement.lanes if pavement.lanes > 2 else (0.27, 0.73)[lane]
         x = pavement.half_road_m * (2 * share - 1)
         heading, speed = (0.0, rng.uniform(3, 7)) if x > 0 else (180.0, -rng.uniform(4, 9))
-        for z in np.cumsum(rng.uniform(9, 28, 5)) + (2 if x > 0 else 6):
-            traffic.append((_car(rng, x + rng.uniform(-0.2, 0.2), z, heading), speed))
+        places = np.cumsum(rng.uniform(9, 28, 5)) + (2 if x > 0 else 6)
+        traffic += [(_car(rng, x + rng.uniform(-0.2, 0.2), z, heading), speed) for z in places.tolist()]
     for side in (-1, 1):
         if pavement.lanes == 2 and rng.random() < 0.7:
             x = side * (pavement.half_road_m - 1.05)
-            for z in np.arange(rng.uniform(5, 12), 80, 6.3):
+            for z in np.arange(rng.uniform(5, 12), 80, 6.3).tolist():
                 blocked = pavement.crossing_m and pavement.crossing_m[0] - 7 < z < pavement.crossing_m[1] + 7
                 if not blocked and rng.random() < 0.5:
                     traffic.append((_car(rng, x, z, 0.0 if side > 0 else 180.0), 0.0))

@@ -16,7 +16,7 @@ FLOOR_M = 3.2
 def tileable_noise(rng: np.random.Generator, size: int, roughness: float) -> NDArray[np.float32]:
     """Noise that repeats without a seam, float32 (size, size), mean 0, deviation 1.
 
-    `roughness` 0 is white, 1 like clouds, 2 smoother still: white noise with its spectrum divided by frequency^roughness.
+    White noise with its spectrum divided by frequency^roughness: 0 stays white, 1 is like clouds, 2 smoother still.
     """
     spectrum = np.fft.rfft2(rng.standard_normal((size, size)))
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :])
@@ -59,14 +59,14 @@ class Wall:
     """A flat front, drawn in metres from its top-left corner; `texels` is uint8 (H, W, 3)."""
 
     def __init__(self, width_m: float, height_m: float, per_metre: float, colour: Colour) -> None:
-        self.width_m, self.height_m, self._per_metre = width_m, height_m, per_metre
+        self.width_m, self.height_m, self.per_metre = width_m, height_m, per_metre
         size_hw = (max(2, round(height_m * per_metre)), max(2, round(width_m * per_metre)))
         self.texels: Pixels = np.empty((*size_hw, 3), np.uint8)
         self.texels[:] = colour.astype(np.uint8)
 
     def box(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
         """Fill a box; what lies outside the wall is cut off."""
-        x0, y0, x1, y1 = (max(0, round(value * self._per_metre)) for value in (left, top, right, bottom))
+        x0, y0, x1, y1 = (max(0, round(value * self.per_metre)) for value in (left, top, right, bottom))
         if x0 < x1 and y0 < y1:
             self.texels[y0:y1, x0:x1] = colour.clip(0, 255).astype(np.uint8)
 
@@ -111,15 +111,16 @@ def _floor(wall: Wall, front: Front, top: float, sky: Colour, lit: float, rng: n
     bays = max(1, int(wall.width_m / front.bay_m))
     margin = (wall.width_m - bays * front.bay_m) / 2
     bottom = top + FLOOR_M - sill
+    is_framed = front.kind in ("plaster", "brick") and wall.per_metre > 6
     for bay in range(bays):
         middle = margin + (bay + 0.5) * front.bay_m
         left, right = middle - wide / 2, middle + wide / 2
         pane = _pane(sky, lit, rng)
-        if front.kind in ("plaster", "brick"):
+        if is_framed:
             wall.box(left - 0.14, bottom - high - 0.16, right + 0.14, bottom + 0.16, front.trim)
         wall.box(left, bottom - high, right, bottom, pane)
         wall.box(left, bottom - high, right, bottom - high * rng.uniform(0.55, 1.0), pane * 0.65 + sky * 0.15)
-        if front.kind in ("plaster", "brick"):
+        if is_framed:
             wall.box(middle - 0.04, bottom - high, middle + 0.04, bottom, front.trim)
 
 

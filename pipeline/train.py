@@ -75,7 +75,7 @@ def train(params: Params, folder: Path, progress: Progress) -> str:
     Raises DataError if train or val lacks labelled samples, ParamsError for training parameters that can't be.
     """
     options, class_map = params.train, params.class_map
-    samples = read_samples(folder)
+    samples = read_samples(folder, len(params.classes))
     require(samples, ("train", "val"))
     weights = class_weights(samples["train"], options.class_weights)
     absent = [name for name, weight in zip(class_map.names, weights, strict=True) if weight == 0]

@@ -45,8 +45,8 @@ class PSPNet(Segmenter):
         self.backbone = ResNet(options)
         middle, last = self.backbone.outputs
         self.pyramid = PyramidPooling(last, options.pyramid)
-        self.main = head(self.pyramid.outputs, last // 2, classes)
-        self.auxiliary = head(middle, middle // 2, classes)
+        self.main = head(self.pyramid.outputs, max(last // 4, 1), classes)
+        self.auxiliary = head(middle, max(middle // 4, 1), classes)
         initialise(self)
 
     def heads_of_padded(self, images: Tensor) -> tuple[Tensor, ...]:
@@ -153,8 +153,8 @@ class Bottleneck(nn.Module):
 def shortcut(inputs: int, outputs: int, stride: int) -> nn.Module:
     """The identity, or where size or channels change average pooling and a 1×1 convolution (ResNet-D, He et al. 2019).
 
-    A 1×1 convolution with the stride itself would do, but torch 2.13 on a CPU corrupts memory in its backward pass where
-    the channels are few and last.
+    Not a strided 1×1 convolution: its backward pass on a CPU corrupts memory in torch 2.13 where the channels are few
+    and last in memory.
     """
     if stride == 1 and inputs == outputs:
         return nn.Identity()

@@ -6,9 +6,17 @@ import torch
 from PIL import Image
 
 from connectors.masks import write_mask
-from pipeline import dataset
-from pipeline.dataset import TrainingBatches, load_image, load_mask, load_masks, normalise, read_samples, require
-from schemas.errors import DataError
+from pipeline.dataset import (
+    TrainingBatches,
+    digest,
+    load_image,
+    load_mask,
+    load_masks,
+    normalise,
+    read_samples,
+    require,
+)
+from schemas.errors import DataError, ImageError
 from schemas.manifest import IMAGES_DIR, MASKS_DIR
 from tests.unit.drawn_project import draw_project, drawn_params
 
@@ -35,8 +43,8 @@ def test_all_batches_are_full():
 
 
 def test_an_epoch_depends_on_its_number_not_on_what_was_drawn_before():
-    params = {"augment": drawn_params().train.augment, "crop_hw": [32, 32]}
-    params["augment"] = [{"RandomScale": {"scale_limit": [-0.5, 0.5], "p": 1.0}}, {"GaussNoise": {"p": 1.0}}]
+    augment = [{"RandomScale": {"scale_limit": [-0.5, 0.5], "p": 1.0}}, {"GaussNoise": {"p": 1.0}}]
+    params = {"augment": augment, "crop_hw": [32, 32]}
     source = batches(4, **params)
     straight = [batch for epoch in range(3) for batch in source.epoch(epoch)][-2:]
     alone = list(batches(4, **params).epoch(2))
@@ -48,7 +56,7 @@ def test_an_epoch_depends_on_its_number_not_on_what_was_drawn_before():
 
 def test_images_are_turned_as_exif_says(tmp_path):
     draw_project(tmp_path, {"train": 1})
-    sample = read_samples(tmp_path)["train"][0]
+    sample = read_samples(tmp_path, 3)["train"][0]
     exif = Image.Exif()
     exif[0x0112] = 6  # the browser turns it by 90° clockwise
     upright = Image.new("RGB", (30, 20))
@@ -64,7 +72,7 @@ def test_images_are_turned_as_exif_says(tmp_path):
 
 def test_masks_are_shrunk_without_inventing_a_class(tmp_path):
     draw_project(tmp_path, {"train": 3}, size_hw=(97, 131))
-    masks = load_masks(read_samples(tmp_path)["train"], (32, 48))
+    masks = load_masks(read_samples(tmp_path, 3)["train"], (32, 48))
     assert masks.shape == (3, 32, 48)
     assert set(np.unique(masks).tolist()) <= {0, 1, 255}
 
@@ -73,13 +81,26 @@ def test_a_mask_with_an_impossible_value_is_named(tmp_path):
     draw_project(tmp_path, {"train": 1})
     write_mask(tmp_path / MASKS_DIR / "1.png", np.full((40, 60), 77, np.uint8))
     with pytest.raises(DataError, match=r"1\.png holds the value 77, expected 0\.\.2 or 255"):
-        load_mask(read_samples(tmp_path)["train"][0])
+        load_mask(read_samples(tmp_path, 3)["train"][0])
+
+
+def test_a_mask_of_another_size_is_named(tmp_path):
+    draw_project(tmp_path, {"train": 1})
+    write_mask(tmp_path / MASKS_DIR / "1.png", np.zeros((40, 59), np.uint8))
+    with pytest.raises(DataError, match=r"1\.png is 40x59, expected 40x60"):
+        load_mask(read_samples(tmp_path, 3)["train"][0])
+
+
+def test_a_manifest_of_other_classes_is_refused(tmp_path):
+    draw_project(tmp_path, {"train": 1})
+    with pytest.raises(DataError, match=r"was made for 3 classes, params\.yaml has 4"):
+        read_samples(tmp_path, 4)
 
 
 def test_too_little_data_says_what_was_found_and_what_helps(tmp_path):
     draw_project(tmp_path, {"train": 3, "test": 1})
     with pytest.raises(DataError) as caught:
-        require(read_samples(tmp_path), ("train", "val"))
+        require(read_samples(tmp_path, 3), ("train", "val"))
     assert str(caught.value) == "there is no sample in the val split (samples found: 3 in train; 0 in val; 1 in test)"
     assert "split" in caught.value.remedy
 
@@ -87,7 +108,7 @@ def test_too_little_data_says_what_was_found_and_what_helps(tmp_path):
 def test_the_digest_sees_content_and_split(tmp_path):
     for name, splits in {"a": {"train": 2, "val": 1}, "b": {"train": 2, "val": 1}, "c": {"train": 1, "val": 2}}.items():
         draw_project(tmp_path / name, splits)
-    digests = [dataset.digest(read_samples(tmp_path / name)) for name in "abc"]
+    digests = [digest(read_samples(tmp_path / name, 3)) for name in "abc"]
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -102,5 +123,5 @@ def test_normalise_is_channels_first_and_standardised():
 def test_a_missing_image_is_named(tmp_path):
     draw_project(tmp_path, {"train": 1})
     (tmp_path / IMAGES_DIR / "1.png").unlink()
-    with pytest.raises(Exception, match=r"1\.png does not exist"):
-        load_image(read_samples(tmp_path)["train"][0], (32, 32))
+    with pytest.raises(ImageError, match=r"1\.png does not exist"):
+        load_image(read_samples(tmp_path, 3)["train"][0], (32, 32))

@@ -106,6 +106,16 @@ def test_the_square_of_the_docstring():
     np.testing.assert_array_equal(raster.fill_polygon((6, 6), [square]), expected)
 
 
+@pytest.mark.parametrize("n", range(30, 72))
+def test_a_centre_missed_by_one_part_in_a_product_too_long_for_a_float(n):
+    """F(n)² and F(n-1)·F(n+1) differ by one (Cassini): the long edge passes the centre just left or just right of it."""
+    fibonacci = [0, 1]
+    while len(fibonacci) < n + 2:
+        fibonacci.append(fibonacci[-1] + fibonacci[-2])
+    low, middle, high = fibonacci[n - 1 : n + 2]
+    assert_exact(SIZE_HW, [[(4.5 - low, 3.5 - middle), (4.5 + middle, 3.5 + high), (-high, high)]])
+
+
 def test_many_crossings_in_a_row():
     comb = [(x / 4, (1, 6)[x % 2]) for x in range(1, 160)]
     assert_exact((7, 50), [[*comb, (45, 0), (-3, 0)]])

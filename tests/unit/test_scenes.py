@@ -38,7 +38,7 @@ def test_a_picture_is_rgb_and_uses_its_range(scenes):
     for scene in scenes.values():
         assert scene.image.shape == (HEIGHT, WIDTH, 3)
         assert scene.image.dtype == np.uint8
-        assert scene.image.std() > 25
+        assert scene.image.std() > 20
 
 
 def test_regions_cover_every_pixel_with_known_classes(scenes):
@@ -81,9 +81,9 @@ def test_shapes_turn_clockwise():
 
 def test_the_camera_sees_the_ground_where_it_projects_it():
     camera = Camera(np.array([1.0, 1.6, 5.0]), 400, (250, 170), 2.0)
-    x, z = camera.ground(500)
-    points = camera.project([(x[100, 300], 0, z[100, 300])])
-    np.testing.assert_allclose(points[0] * 2, [300.5, 600.5], atol=0.01)
+    x, z = camera.ground(250)
+    points = camera.project([(x[50, 300], 0, z[50, 300])])
+    np.testing.assert_allclose(points[0], [300.5, 300.5], atol=0.01)
 
 
 def test_union_of_convex_covers_what_either_covers():
