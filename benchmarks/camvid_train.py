@@ -32,7 +32,17 @@ from schemas.params import Params, parse_params
 
 CLASSES = ["sky", "building", "pole", "road", "sidewalk", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 PUBLISHED_VOID = 11
-BEST: dict[str, Any] = {}
+BEST: dict[str, Any] = {
+    "size_hw": [360, 480],
+    "crop_hw": [192, 256],
+    "epochs": 45,
+    "validate_every": 5,
+    "augment": [
+        {"HorizontalFlip": {"p": 0.5}},
+        {"RandomScale": {"scale_limit": [-0.5, 0.25], "p": 1.0}},
+        {"ColorJitter": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.03, "p": 0.8}},
+    ],
+}
 
 
 class Printed:

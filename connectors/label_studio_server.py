@@ -56,8 +56,8 @@ class LocalServer:
         login = self.login()
         return login is not None and self._is_running(login.pid) and _is_healthy(login.url)
 
-    def start(self) -> Iterator[str]:
-        """Start it unless it is up; yields what it waits for, about once a second. Raises SourceError with its log's end."""
+    def start(self) -> Iterator[float]:
+        """Start it unless it is up; yields the seconds waited, about once a second. Raises SourceError with its log's end."""
         if self.is_up():
             return
         if not self.executable.is_file():
@@ -112,7 +112,7 @@ class LocalServer:
             temporary.write_text(json.dumps({**asdict(login), "pid": pid}, indent=2) + "\n")
         self.login_file.chmod(0o600)
 
-    def _wait(self, process: subprocess.Popen[bytes], url: str) -> Iterator[str]:
+    def _wait(self, process: subprocess.Popen[bytes], url: str) -> Iterator[float]:
         started = time.monotonic()
         while not _is_healthy(url):
             waited = time.monotonic() - started
@@ -124,7 +124,7 @@ class LocalServer:
                 raise UnreachableError(
                     f"Label Studio is not up after {waited:.0f} s: {self._log_end()}", str(self.log_file)
                 )
-            yield f"Label Studio starts ({waited:.0f} s; the first time takes about a minute)"
+            yield waited
             time.sleep(1.0)
 
     def _log_end(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,11 +67,10 @@ def require(samples: dict[str, list[Sample]], splits: Sequence[str]) -> None:
     """Raise DataError, with the counts, unless each of `splits` has a sample with a labelled pixel."""
     for split in splits:
         if not any(sum(sample.class_pixels) for sample in samples[split]):
-            counts = Counter({name: len(samples[name]) for name in SPLITS})
-            found = "; ".join(f"{counts[name]} in {name}" for name in SPLITS)
-            what = "samples, but no labelled pixel," if samples[split] else "no sample"
+            found = ", ".join(f"{len(samples[name])} in {name}" for name in SPLITS)
+            what = "labelled pixel" if samples[split] else "sample"
             raise DataError(
-                f"there is {what} in the {split} split (samples found: {found})",
+                f"there is no {what} in the {split} split (samples found: {found})",
                 "Annotate more images (of more than one group), or change the shares in `split` in params.yaml.",
             )
 

@@ -31,8 +31,8 @@ SECOND_ANNOTATOR = "second.annotator@localhost.local"
 def start(folder: Path, server_command: Path, environment: dict[str, str], progress: Progress) -> str:
     """Start the server, fill it, run the loop. Returns what to look at. Raises DataError if the loop fails."""
     local = LocalServer(folder / "label-studio", server_command)
-    for waiting in local.start():
-        progress.say(waiting)
+    for _ in progress.track(local.start(), None, "seconds that Label Studio starts (the first time takes about 60)"):
+        pass
     login = local.login()
     assert login is not None
     server = Server.open(login.url, login.api_key)
@@ -60,7 +60,7 @@ def sample_project(server: Server, folder: Path, progress: Progress) -> int:
     if found.get("total"):
         return project
     progress.say("drawing the sample project")
-    sample = writesample_project(folder)
+    sample = write_sample_project(folder)
     tasks = read_json(sample.export)
     uploads = upload_images(server, project, list(sample.images))
     address_of = {path.name: url for path, url in progress.track(uploads, len(tasks), "images uploaded")}

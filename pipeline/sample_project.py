@@ -115,7 +115,7 @@ def _annotation(task_id: int, annotator: int, scene: Scene) -> dict[str, Any]:
 
 
 def _result(name: str, scene: Scene, brushes: bool, shift_px: float) -> list[dict[str, Any]]:
-    """The scene's regions in painter's order, moved by `shift_px`, as a `result`; region ids are derived from `name`."""
+    """The scene's regions in painter's order, moved by `shift_px`, as a `result`; region ids derive from `name`."""
     size_hw = (scene.image.shape[0], scene.image.shape[1])
     items = []
     for number, (label, shape) in enumerate(scene.regions):
@@ -126,6 +126,7 @@ def _result(name: str, scene: Scene, brushes: bool, shift_px: float) -> list[dic
 
 
 def _is_crown(label: str, shape: ShapePx) -> bool:
+    """Whether it is a tree's crown; trunks have four corners."""
     return label == "tree" and isinstance(shape, np.ndarray) and len(shape) > 4
 
 

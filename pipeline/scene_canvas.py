@@ -150,7 +150,8 @@ class Camera:
 class Light:
     """Sun, sky and air. `sun`: unit vector towards it; `direct` and `ambient` multiply colours.
 
-    `haze_m`: the distance at which a third of the contrast is left; `clouds` and `lit_windows` in 0..1; `tint` multiplies the finished picture's RGB.
+    `haze_m`: the distance at which a third of the contrast is left. `clouds` and `lit_windows`: shares, 0..1.
+    `tint` multiplies the finished picture's RGB.
     """
 
     sun: Floats
@@ -221,6 +222,11 @@ class Canvas:
         self._painted = np.zeros((*size_hw, 3), np.uint8)
         self._owner = np.full(size_hw, -1, np.int16)
         self._regions: list[tuple[str, ShapePx]] = []
+
+    @staticmethod
+    def sees(points_px: Floats) -> bool:
+        """Whether the box around points (N, 2) meets the picture."""
+        return bool((points_px.max(axis=0) > 0).all() and (points_px.min(axis=0) < [WIDTH, HEIGHT]).all())
 
     @contextmanager
     def region(self, label: str, shape: ShapePx, z_m: float | None = None, grain: float = 0.0) -> Iterator[Patch]:

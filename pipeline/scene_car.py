@@ -28,7 +28,7 @@ FACES = {
 
 @dataclass(frozen=True, slots=True)
 class Build:
-    """A car's proportions in metres; where the cabin's foot and roof begin and end, as shares of the length from the rear."""
+    """A car's proportions in metres; where the cabin's foot and roof begin and end, in shares of the length."""
 
     length: float
     width: float
@@ -74,6 +74,8 @@ class Car:
         middle = self._place([((foot[0] + foot[1]) / 2, 0.0, build.waist - 0.02)])
         low = convex_hull(camera.project(np.concatenate([body, under])))
         shape = union_of_convex(low, convex_hull(camera.project(cabin)), camera.project(middle)[0])
+        if not canvas.sees(shape):
+            return
         with canvas.region("car", shape, self.z_m, grain=0.02) as patch:
             patch.fill(shape, UNDERSIDE)
             self._block_faces(canvas, patch, body)

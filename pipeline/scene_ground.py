@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from pipeline.scene_canvas import FAR_M, HEIGHT, NEAR_M, SUPERSAMPLE, WIDTH, Canvas, Colour, Floats, Pixels
 from pipeline.scene_car import Car
-from pipeline.scene_objects import Building, Drawable, LampPost, Sign, Tree
+from pipeline.scene_objects import Building, Drawable, Tree
+from pipeline.scene_posts import LampPost, Sign
 
 UP = (0.0, 1.0, 0.0)
 Map = NDArray[np.float32]
@@ -121,11 +122,11 @@ def _asphalt(pavement: Pavement, x: Map, z: Map, noise: Map, fade: Map) -> Map:
 
 
 def _markings(pavement: Pavement, x: Map, z: Map, pixel_m: Map) -> Map:
-    """How much of the road is painted: dashes between lanes, a line in the middle, lines at the edges, a zebra crossing."""
+    """How much of the road is painted: dashes between lanes, lines in the middle and at the edges, a zebra."""
     half, lane = pavement.half_road_m, pavement.lane_m
 
-    def stripe(distance_m: Map, half_width_m: float) -> Map:
-        return np.clip((half_width_m - np.abs(distance_m)) / pixel_m + 0.5, 0, 1)
+    def stripe(distance_m: Map | Floats, half_width_m: float) -> Map:
+        return np.asarray(np.clip((half_width_m - np.abs(distance_m)) / pixel_m + 0.5, 0, 1), np.float32)
 
     across = np.abs(x)
     dashes = np.mod(z, 9) < 4

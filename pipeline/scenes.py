@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from pipeline.scene_canvas import HEIGHT, WIDTH, Camera, Canvas, Light, ShapePx
 from pipeline.scene_car import BUILDS, Car
 from pipeline.scene_ground import Pavement, cast_shadows, draw_ground, draw_sky
-from pipeline.scene_objects import SIGNS, Building, Drawable, FarBuilding, LampPost, Sign, Tree
+from pipeline.scene_objects import Building, Drawable, FarBuilding, Tree
+from pipeline.scene_posts import SIGNS, LampPost, Sign
 from pipeline.texture import Front, tileable_noise
 from schemas.labels import ClassEntry
 
@@ -32,7 +33,7 @@ SAMPLE_CLASSES = (
 )
 
 CLIPS, FRAMES = 20, 3
-STREET_M = 170.0
+STREET_M = 140.0
 """How long the streets are; a row of houses or trees closes them."""
 
 Generator = np.random.Generator

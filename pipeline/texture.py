@@ -22,7 +22,7 @@ def tileable_noise(rng: np.random.Generator, size: int, roughness: float) -> NDA
     frequency = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None, :])
     frequency[0, 0] = np.inf
     noise = np.fft.irfft2(spectrum / frequency**roughness, (size, size))
-    return (noise / noise.std()).astype(np.float32)
+    return np.asarray(noise / noise.std(), np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def draw_front(front: Front, size_m: tuple[float, float], per_metre: float, sky:
     width, height = size_m
     wall = Wall(width, height, per_metre, front.wall)
     if front.kind == "brick" and per_metre > 7:
-        for course in np.arange(0.0, height, 0.3):
+        for course in np.arange(0.0, height, 0.3).tolist():
             wall.box(0, course, width, course + 0.06, front.wall * 0.8)
     floors = max(1, int(height / FLOOR_M))
     for floor in range(floors):
@@ -128,10 +128,10 @@ def _shop(wall: Wall, front: Front, colour: Colour, top: float, sky: Colour, rng
     """A ground floor with wide panes under a coloured board, some with a striped awning."""
     wall.box(0, top, wall.width_m, top + FLOOR_M, front.wall * 0.5)
     awning = rng.random() < 0.5
-    for left in np.arange(0.3, wall.width_m - 1.5, 3.4):
+    for left in np.arange(0.3, wall.width_m - 1.5, 3.4).tolist():
         right = min(left + 3.1, wall.width_m - 0.3)
         wall.box(left, top + 0.8, right, top + FLOOR_M - 0.45, _pane(sky, 0.35, rng))
         wall.box(left, top + 0.15, right, top + 0.75, colour)
-        for stripe in np.arange(left, right, 0.5) if awning else ():
+        for stripe in np.arange(left, right, 0.5).tolist() if awning else ():
             wall.box(stripe, top + 0.7, min(stripe + 0.25, right), top + 1.2, colour)
             wall.box(stripe + 0.25, top + 0.7, min(stripe + 0.5, right), top + 1.2, colour * 0.2 + 190)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import copy
 import hashlib
 import json
+import math
+import pickle
 import shutil
 import time
 from dataclasses import dataclass, field, fields
@@ -40,6 +42,7 @@ from pipeline.loss import class_weights, segmentation_loss
 from pipeline.metrics import scores
 from pipeline.models import build
 from pipeline.progress import Progress
+from schemas.errors import ParamsError
 from schemas.manifest import CHALLENGER_DIR, SCRATCH_DIR, TRAIN_REPORT_DIR
 from schemas.params import Params, TrainParams
 
@@ -91,7 +94,7 @@ def train(params: Params, folder: Path, progress: Progress) -> str:
 
     data_sha256 = digest(samples)
     state_path = folder / STATES_DIR / run_key(options, data_sha256, class_map.digest()) / "last.pt"
-    state = load_state(state_path)
+    state = load_state(state_path, progress)
     with LocalLive(str(folder / TRAIN_REPORT_DIR), save_dvc_exp=False, dvcyaml=None) as live:
         fit(options, network, batches, samples["val"], weights.to(compute.device), state, state_path, live, progress)
 
@@ -138,6 +141,8 @@ def fit(
     for epoch in range(state.epoch, options.epochs):
         epoch_started = time.monotonic()
         metrics = train_epoch(options, network, batches, weights, optimiser, epoch)
+        if not math.isfinite(metrics["train/loss"]):
+            raise ParamsError(f"the loss is no longer finite in epoch {epoch + 1}", "Lower `train.learning_rate`.")
         images_per_s = batches.steps * options.batch_size / (time.monotonic() - epoch_started)
 
         state.epoch = epoch + 1
@@ -151,11 +156,12 @@ def fit(
         save_state(state_path, state)
         log(live, metrics)
 
-        left_s = (time.monotonic() - started) / (state.epoch - first_epoch) * (options.epochs - state.epoch)
+        epoch_s = (time.monotonic() - started) / (state.epoch - first_epoch)
+        minutes, seconds = divmod(round(epoch_s * (options.epochs - state.epoch)), 60)
         miou = f", val mIoU {metrics['val/miou']:.3f}" if "val/miou" in metrics else ""
         progress.say(
             f"epoch {state.epoch}/{options.epochs}: loss {metrics['train/loss']:.3f}{miou}, "
-            f"{images_per_s:.0f} images/s, {left_s // 60:.0f} min {left_s % 60:02.0f} s left"
+            f"{images_per_s:.0f} images/s, {minutes} min {seconds:02} s left"
         )
 
 
@@ -215,8 +221,12 @@ def save_state(path: Path, state: TrainState) -> None:
         torch.save({each.name: getattr(state, each.name) for each in fields(state)}, temporary)
 
 
-def load_state(path: Path) -> TrainState:
-    """Read a run's state; a fresh one if there is none."""
+def load_state(path: Path, progress: Progress) -> TrainState:
+    """Read a run's state; a fresh one if there is none, or if it is damaged, which is said."""
     if not path.is_file():
         return TrainState()
-    return TrainState(**torch.load(path, map_location="cpu", weights_only=True))
+    try:
+        return TrainState(**torch.load(path, map_location="cpu", weights_only=True))
+    except (RuntimeError, pickle.UnpicklingError, EOFError, TypeError):
+        progress.say(f"{path} can't be read, so training starts anew")
+        return TrainState()

@@ -141,7 +141,7 @@ class PredictParams(Section):
     """`tolerance_px`: how far simplified polygons may leave the pixel edges. `min_area_px`: smaller regions stay home."""
 
     batch_size: int = Field(default=8, ge=1)
-    tolerance_px: float = Field(default=1.0, ge=0)
+    tolerance_px: float = Field(default=0.75, ge=0)
     min_area_px: int = Field(default=40, ge=0)
 
 

@@ -101,7 +101,7 @@ def test_too_little_data_says_what_was_found_and_what_helps(tmp_path):
     draw_project(tmp_path, {"train": 3, "test": 1})
     with pytest.raises(DataError) as caught:
         require(read_samples(tmp_path, 3), ("train", "val"))
-    assert str(caught.value) == "there is no sample in the val split (samples found: 3 in train; 0 in val; 1 in test)"
+    assert str(caught.value) == "there is no sample in the val split (samples found: 3 in train, 0 in val, 1 in test)"
     assert "split" in caught.value.remedy
 
 
@@ -125,3 +125,9 @@ def test_a_missing_image_is_named(tmp_path):
     (tmp_path / IMAGES_DIR / "1.png").unlink()
     with pytest.raises(ImageError, match=r"1\.png does not exist"):
         load_image(read_samples(tmp_path, 3)["train"][0], (32, 32))
+
+
+def test_samples_without_a_labelled_pixel_are_too_little_data(tmp_path):
+    draw_project(tmp_path, {"train": 1, "val": 1}, size_hw=(2, 60))
+    with pytest.raises(DataError, match="no labelled pixel in the train split"):
+        require(read_samples(tmp_path, 3), ("train",))

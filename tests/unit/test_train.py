@@ -2,6 +2,7 @@
 
 import csv
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -74,6 +75,26 @@ def test_an_interrupted_run_goes_on_to_bit_identical_weights(tmp_path, architect
         for name in ("whole", "broken")
     ]
     assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("damage", ["cut", "no zip", "a pickle"])
+def test_a_damaged_state_means_a_fresh_start(tmp_path, damage):
+    draw_project(tmp_path, {"train": 4, "val": 1})
+    with pytest.raises(KeyboardInterrupt):
+        train(drawn_params(), tmp_path, Said("epoch 2/4"))
+    (state,) = (tmp_path / SCRATCH_DIR / "train").rglob("last.pt")
+    content = {"cut": state.read_bytes()[:-500], "no zip": b"", "a pickle": pickle.dumps(Said, protocol=2)}
+    state.write_bytes(content[damage])
+    said = Said()
+    train(drawn_params(), tmp_path, said)
+    assert any("starts anew" in line for line in said.lines)
+    assert any(line.startswith("epoch 1/4") for line in said.lines)
+
+
+def test_a_loss_that_explodes_is_said(tmp_path):
+    draw_project(tmp_path, {"train": 4, "val": 1})
+    with pytest.raises(ParamsError, match="no longer finite in epoch"):
+        train(drawn_params(learning_rate=1e30, precision="float32"), tmp_path, Silent())
 
 
 def test_other_params_do_not_resume(tmp_path):
