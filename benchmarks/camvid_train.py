@@ -35,7 +35,10 @@ PUBLISHED_VOID = 11
 BEST: dict[str, Any] = {
     "size_hw": [360, 480],
     "crop_hw": [192, 256],
-    "epochs": 45,
+    "epochs": 40,
+    "batch_size": 4,
+    "learning_rate": 2e-3,
+    "class_weights": "sqrt_median_frequency",
     "validate_every": 5,
     "augment": [
         {"HorizontalFlip": {"p": 0.5}},

@@ -74,7 +74,7 @@ class Server:
         """
         retrying = Retrying(
             retry=_is_worth_another_try,
-            wait=wait_exponential_jitter(initial=0.5, max=10),
+            wait=wait_exponential_jitter(max=10),
             stop=stop_after_delay(self._patience_s),
             reraise=True,
         )
