@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 LABEL_STUDIO := .venv-label-studio
 BIN := $(VENV)/bin
+DEMO := .demo
+DEMO_OPTIONS :=
 
 TORCH := torch==2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
@@ -22,10 +24,10 @@ help:
 	@echo "make clean      remove the demo and both virtual environments"
 
 demo: install label-studio
-	$(BIN)/maskloop demo start
+	$(BIN)/maskloop demo start --folder $(DEMO) $(DEMO_OPTIONS)
 
 demo-stop:
-	$(BIN)/maskloop demo stop
+	$(BIN)/maskloop demo stop --folder $(DEMO)
 
 test: lint label-studio
 	$(BIN)/pytest
@@ -61,5 +63,5 @@ $(LABEL_STUDIO)/.installed: constraints-label-studio.txt
 	@touch $@
 
 clean:
-	-$(BIN)/maskloop demo stop
-	rm -rf .demo $(VENV) $(LABEL_STUDIO)
+	-$(BIN)/maskloop demo stop --folder $(DEMO)
+	rm -rf $(DEMO) $(VENV) $(LABEL_STUDIO)

@@ -1,8 +1,8 @@
 """A project on a Label Studio server: the transport, and the Source that pull reads.
 
 Requests go through label-studio-sdk (which tells personal access tokens from legacy ones and refreshes the former), but
-responses are taken as raw JSON, so that nothing the server says is lost in a model class. Reads are retried with tenacity
-for as long as an outage may last; writes are never retried blindly (a repeated POST doubles what it creates).
+responses are taken as raw JSON, so that nothing the server says is lost in a model class. Reads are retried with
+tenacity for as long as an outage may last; writes are never retried blindly (a repeated POST doubles what it creates).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 from label_studio_sdk import LabelStudio
+from label_studio_sdk.base_client import LabelStudioBase
 from label_studio_sdk.core.api_error import ApiError
 from tenacity import RetryCallState, Retrying, stop_after_delay, wait_exponential_jitter
 
@@ -52,7 +53,9 @@ class Server:
         http = httpx.Client(timeout=TIMEOUT_S, follow_redirects=True)
         weakref.finalize(self, http.close)
         try:
-            self.sdk = LabelStudio(base_url=self.url, api_key=api_key, httpx_client=http)
+            self.sdk: LabelStudioBase = LabelStudio(  # type: ignore[no-untyped-call]
+                base_url=self.url, api_key=api_key, httpx_client=http
+            )
         except ApiError as error:
             raise UnauthorisedError(f"the token is refused: {_detail(error.body)}", TOKEN_REMEDY) from None
 
@@ -114,7 +117,7 @@ class Server:
     def _failure(self, error: Exception) -> SourceError:
         if isinstance(error, httpx.HTTPStatusError) and error.response.status_code not in OUTAGE_STATUS:
             return SourceError(
-                f"{error.request.method} {error.request.url.path}: the server failed with HTTP {error.response.status_code}",
+                f"{error.request.method} {error.request.url.path}: HTTP {error.response.status_code} from the server",
                 "Look into Label Studio's own log.",
             )
         found = f"HTTP {error.response.status_code}" if isinstance(error, httpx.HTTPStatusError) else str(error)
@@ -249,7 +252,7 @@ def _parsed(response: httpx.Response) -> Any:
         return loads(response.content)
     except ValueError as error:
         raise SourceFormatError(
-            f"{response.url.copy_with(query=None)} answered {response.headers.get('content-type', 'something')} instead of JSON",
+            f"{response.url.copy_with(query=None)} answered {response.headers.get('content-type')}, expected JSON",
             "Is this address a Label Studio server?",
         ) from error
 

@@ -58,7 +58,7 @@ class LabelStudioExport:
             yield parse_task(raw, self._image_field, _revision(raw))
 
     def fetch_image(self, url: str) -> bytes:
-        """The bytes of the image, looked up in the folder by relative path, then by name, then without upload prefix."""
+        """The bytes of the image: looked up by relative path, then by name, then by name without upload prefix."""
         for candidate in _candidates(url):
             path = self._images / candidate
             if path.is_file() and path.resolve().is_relative_to(self._images.resolve()):

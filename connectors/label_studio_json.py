@@ -117,7 +117,7 @@ def parse_regions(result: str) -> Iterable[Region | tuple[str, RegionError]]:
 
 
 def _shared_labels(items: list[Any]) -> dict[str, list[str]]:
-    """Labels by region id, where they come in a result of their own beside the shape's (a label config with <Labels>)."""
+    """Labels by region id where, with <Labels>, they come in a result of their own beside the shape's."""
     return {
         str(item.get("id", "")): _labels(item)
         for item in items

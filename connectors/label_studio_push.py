@@ -1,7 +1,9 @@
 """Predictions into Label Studio: validated before, counted after, and replaced only once the new ones are there.
 
-Label Studio drops invalid items of a bulk import without a word and piles up a model version that is pushed twice, so the
-order is: validate all, import what is missing under the new version, count, switch the project to it, delete the old one.
+Label Studio drops invalid items of a bulk import without a word and piles up a model version that is pushed twice, so
+the
+order is: validate all, import what is missing under the new version, count, switch the project to it, delete the old
+one.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from label_studio_sdk.label_interface import LabelInterface
+from label_studio_sdk.label_interface.interface import LabelInterface
 
 from connectors.batches import batches
 from connectors.label_studio import LabelStudioProject
@@ -87,7 +89,7 @@ def validate(label_config: str, predictions: Iterable[OutgoingPrediction]) -> No
     interface = LabelInterface(label_config)
     for prediction in predictions:
         body = {"result": prediction.result, "score": prediction.score}
-        errors = list(interface.validate_prediction(body, return_errors=True))
+        errors = list(interface.validate_prediction(body, return_errors=True))  # type: ignore[no-untyped-call]
         errors += _overlooked(prediction)
         if errors:
             raise PushError(

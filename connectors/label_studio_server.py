@@ -19,7 +19,7 @@ from pathlib import Path
 
 import httpx
 
-from connectors.storage import read_json, replacing
+from connectors.storage import read_json, write_bytes
 from schemas.errors import SourceError, UnreachableError
 
 START_TIMEOUT_S = 300.0
@@ -57,7 +57,7 @@ class LocalServer:
         return login is not None and self._is_running(login.pid) and _is_healthy(login.url)
 
     def start(self) -> Iterator[float]:
-        """Start it unless it is up; yields the seconds waited, about once a second. Raises SourceError with its log's end."""
+        """Start it unless it is up; yields the seconds waited, once a second. Raises SourceError with its log's end."""
         if self.is_up():
             return
         if not self.executable.is_file():
@@ -108,9 +108,8 @@ class LocalServer:
         return pid > 0
 
     def _remember(self, login: Login, pid: int) -> None:
-        with replacing(self.login_file) as temporary:
-            temporary.write_text(json.dumps({**asdict(login), "pid": pid}, indent=2) + "\n")
-        self.login_file.chmod(0o600)
+        text = json.dumps({**asdict(login), "pid": pid}, indent=2) + "\n"
+        write_bytes(self.login_file, text.encode(), mode=0o600)
 
     def _wait(self, process: subprocess.Popen[bytes], url: str) -> Iterator[float]:
         started = time.monotonic()

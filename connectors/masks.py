@@ -23,7 +23,7 @@ def write_mask(path: Path, mask: NDArray[np.uint8]) -> bool:
 
 
 def encode_png(mask: NDArray[np.uint8]) -> bytes:
-    """A mask, uint8 (H, W), as the bytes of an 8-bit grey PNG (PNG specification, third edition), filter 0 throughout."""
+    """A mask, uint8 (H, W), as an unfiltered 8-bit grey PNG (PNG specification, third edition)."""
     height, width = mask.shape
     rows = np.zeros((height, width + 1), dtype=np.uint8)
     rows[:, 1:] = mask

@@ -20,8 +20,11 @@ PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "row_group_size": 128 
 
 
 @contextmanager
-def replacing(path: Path, fsync: bool = False) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success it is renamed over `path`, on error it is removed."""
+def replacing(path: Path, fsync: bool = False, mode: int = 0o644) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it is renamed over `path`, on error it is removed.
+
+    The file has its permissions, `mode`, from the moment it has its name.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
     os.close(handle)
@@ -31,18 +34,18 @@ def replacing(path: Path, fsync: bool = False) -> Iterator[Path]:
         if fsync:
             with temporary.open("rb") as stream:
                 os.fsync(stream.fileno())
-        temporary.chmod(0o644)
+        temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def write_bytes(path: Path, content: bytes, fsync: bool = False) -> bool:
+def write_bytes(path: Path, content: bytes, fsync: bool = False, mode: int = 0o644) -> bool:
     """Write `content` unless `path` holds it already. Returns whether it wrote."""
     if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
         return False
-    with replacing(path, fsync) as temporary:
+    with replacing(path, fsync, mode) as temporary:
         temporary.write_bytes(content)
     return True
 

@@ -1,4 +1,4 @@
-"""The command `maskloop`: one verb a stage. The only place that prints and that reads the environment and params.yaml."""
+"""The command `maskloop`: one verb a stage. The only place that prints, and reads environment and params.yaml."""
 
 from __future__ import annotations
 
@@ -124,7 +124,7 @@ def init(
 
 @app.command(epilog="Example: [b]LABEL_STUDIO_API_KEY=… maskloop doctor[/b]")
 def doctor() -> None:
-    """Check server, token, project, label config, disk and GPU, and say what to mend. Exit code 1 if anything is wrong."""
+    """Check server, token, project, label config, disk and GPU, and say what to mend (exit code 1)."""
     from pipeline.doctor import examine
 
     checks = list(examine(Path(), credentials()))
@@ -137,7 +137,7 @@ def doctor() -> None:
         raise typer.Exit(1)
 
 
-@app.command("label-config", epilog="Example: [b]maskloop label-config > config.xml[/b], for Settings → Labeling Interface.")
+@app.command("label-config", epilog="Example: [b]maskloop label-config[/b], for Settings → Labeling Interface.")
 def print_label_config() -> None:
     """Print a Label Studio label config made from the class map."""
     from schemas.labels import label_config
@@ -200,11 +200,12 @@ def demo_start(
     server_command: Annotated[Path, typer.Option(help="The server's executable.")] = Path(
         ".venv-label-studio/bin/label-studio"
     ),
+    epochs: Annotated[int | None, typer.Option(help="Train this long instead of as params.yaml says.")] = None,
 ) -> None:
     """Start Label Studio, fill it with the sample project, run the loop, and say where to look."""
     from pipeline.demo import start
 
-    out.print(_escaped(start(folder, server_command, dict(os.environ), ConsoleProgress(out))))
+    out.print(_escaped(start(folder, server_command, epochs, dict(os.environ), ConsoleProgress(out))))
 
 
 @demo_app.command("stop", epilog="Example: [b]maskloop demo stop[/b], or [b]make demo-stop[/b]")

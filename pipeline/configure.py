@@ -1,6 +1,8 @@
-"""Stage `configure`: params.yaml, validated and with every default filled in, as the file that the other stages depend on.
+"""Stage `configure`: params.yaml, validated and with every default filled in, as the file that the other stages
+depend on.
 
-A params.yaml with only `source` and `classes` would give DVC no key to watch for the other stages; this one has them all.
+A params.yaml with only `source` and `classes` would give DVC no key to watch for the other stages; this one has them
+all.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from connectors.label_studio import Server
 from connectors.label_studio_json import loads
 from connectors.label_studio_server import LocalServer, Login
 from connectors.label_studio_setup import create_project, find_project, import_tasks, upload_images
-from connectors.storage import read_json, replacing
+from connectors.storage import read_json, write_bytes
 from pipeline.init import CHECKOUT, init
 from pipeline.progress import Progress
 from pipeline.sample_project import write_sample_project
@@ -28,7 +28,9 @@ TITLE = "maskloop sample: street scenes"
 SECOND_ANNOTATOR = "second.annotator@localhost.local"
 
 
-def start(folder: Path, server_command: Path, environment: dict[str, str], progress: Progress) -> str:
+def start(
+    folder: Path, server_command: Path, epochs: int | None, environment: dict[str, str], progress: Progress
+) -> str:
     """Start the server, fill it, run the loop. Returns what to look at. Raises DataError if the loop fails."""
     local = LocalServer(folder / "label-studio", server_command)
     for _ in progress.track(local.start(), None, "seconds that Label Studio starts (the first time takes about 60)"):
@@ -38,7 +40,7 @@ def start(folder: Path, server_command: Path, environment: dict[str, str], progr
     server = Server.open(login.url, login.api_key)
     project = sample_project(server, folder / "sample", progress)
     loop = folder / "loop"
-    _project_folder(loop, login, project)
+    _project_folder(loop, login, project, epochs)
     progress.say("dvc repro: the loop")
     run = subprocess.run([sys.executable, "-m", "dvc", "repro"], cwd=loop, env=environment, check=False)
     if run.returncode != 0:
@@ -96,29 +98,31 @@ def _importable(task: dict[str, Any], address_of: dict[str, str], annotators: li
     return {"data": task["data"] | {"image": address_of[image], "name": image}, "annotations": annotations}
 
 
-def _project_folder(loop: Path, login: Login, project: int) -> None:
+def _project_folder(loop: Path, login: Login, project: int, epochs: int | None) -> None:
     """A maskloop project folder with a git repository of its own, pointing at the demo's server."""
-    if not (loop / "params.yaml").exists():
+    is_new = not (loop / "params.yaml").exists()
+    if is_new:
         loop.mkdir(parents=True, exist_ok=True)
         _git(loop, "init", "--quiet")
         list(init(loop, project, force=False))
-        _git(loop, "add", "--all")
-        _git(
-            loop, "-c", "user.name=maskloop", "-c", "user.email=demo@localhost.local", "commit", "-qm", "Sample project"
-        )
     params = (loop / "params.yaml").read_text(encoding="utf-8")
     params = re.sub(r"(?m)^  url: .*$", f"  url: {login.url}", params)
     params = re.sub(r"(?m)^  project: .*$", f"  project: {project}", params)
-    (loop / "params.yaml").write_text(params, encoding="utf-8")
-    with replacing(loop / ".env") as temporary:
-        temporary.write_text(f"LABEL_STUDIO_URL={login.url}\nLABEL_STUDIO_API_KEY={login.api_key}\n")
-    (loop / ".env").chmod(0o600)
+    if epochs is not None:
+        params = re.sub(r"(?m)^  epochs: .*$", f"  epochs: {epochs}", params)
+    write_bytes(loop / "params.yaml", params.encode())
+    secrets = f"LABEL_STUDIO_URL={login.url}\nLABEL_STUDIO_API_KEY={login.api_key}\n"
+    write_bytes(loop / ".env", secrets.encode(), mode=0o600)
+    if is_new:
+        _git(loop, "add", "--all")
+        who = ["-c", "user.name=maskloop", "-c", "user.email=demo@localhost.local"]
+        _git(loop, *who, "commit", "--quiet", "--message", "Sample project")
 
 
 def _git(folder: Path, *arguments: str) -> None:
     result = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
     if result.returncode != 0:
-        raise DataError(f"git {arguments[0]} failed in {folder}: {result.stderr}", "Is git installed?")
+        raise DataError(f"git {' '.join(arguments)} failed in {folder}: {result.stderr}", "Is git installed?")
 
 
 def _where_to_look(loop: Path, login: Login, project: int) -> str:

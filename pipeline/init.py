@@ -46,10 +46,8 @@ def _init_dvc(folder: Path) -> str:
     git = subprocess.run(
         ["git", "rev-parse", "--show-toplevel"], cwd=folder, capture_output=True, text=True, check=False
     )
-    if git.returncode != 0:
-        how = ["--no-scm"]
-    else:
-        how = [] if Path(git.stdout.strip()) == folder.resolve() else ["--subdir"]
+    in_git, at_its_top = git.returncode == 0, Path(git.stdout.strip()) == folder.resolve()
+    how = [] if at_its_top else ["--subdir" if in_git else "--no-scm"]
     command = [sys.executable, "-m", "dvc", "init", "--quiet", *how]
     result = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if result.returncode != 0:

@@ -19,8 +19,8 @@ from schemas.params import Params
 def probe(params: Params, folder: Path, progress: Progress, credentials: Credentials) -> str:
     """Write `data/probe.json`: number of tasks and a hash over their ids and revisions.
 
-    While images are missing, the time is part of it, so that pull tries them again. Raises ClassMapError if the project's
-    label config and the class map disagree, and SourceError as the source does.
+    While images are missing, the time is part of it, so that pull tries them again. Raises ClassMapError if the
+    project's label config and the class map disagree, and SourceError as the source does.
     """
     source = open_source(params, credentials)
     config = source.label_config()

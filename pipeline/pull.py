@@ -1,8 +1,8 @@
 """Stage `pull`: tasks with their annotations into `data/tasks/`, image bytes into `data/images/`.
 
-A delta: only tasks whose revision changed are read, a changed task's whole annotation set is replaced, and tasks that are
-gone are removed. Parts are written as soon as they are complete, so a killed pull goes on where it was; the same state of
-the source gives the same bytes.
+A delta: only tasks whose revision changed are read, a changed task's whole annotation set is replaced, and tasks that
+are gone are removed. Parts are written as soon as they are complete, so a killed pull goes on where it was; the same
+state of the source gives the same bytes.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stage `rasterise`: regions → class-index PNGs in `data/masks/`, one row a sample, and the rejects with their reasons.
 
-A mask (uint8, H×W) holds class indices and 255 for void. Regions are painted in stacking order, later ones on top, unless
-a class's priority says otherwise. A mask whose inputs did not change is neither painted nor written again.
+A mask (uint8, H×W) holds class indices and 255 for void. Regions are painted in stacking order, later ones on top,
+unless a class's priority says otherwise. A mask whose inputs did not change is neither painted nor written again.
 """
 
 from __future__ import annotations

@@ -110,14 +110,15 @@ class LabelConfig:
             raise ClassMapError(f"the project's label config is not valid XML: {error}") from error
         image = root.find(".//Image")
         if image is None:
-            raise ClassMapError("the project's label config has no <Image> tag", "`maskloop label-config` prints one that fits.")
+            raise ClassMapError("the label config has no <Image> tag", "`maskloop label-config` prints one that fits.")
         controls: dict[str, tuple[str, str]] = {}
         labels: dict[str, frozenset[str]] = {}
         for tag, _, _ in CONTROLS:
             control = root.find(f".//{tag}")
             if control is not None:
                 controls[tag] = (control.get("name", ""), control.get("toName", ""))
-                labels[tag] = frozenset(child.get("alias") or child.get("value", "") for child in control.iter("Label"))
+                found = (child.get("alias") or child.get("value") for child in control.iter("Label"))
+                labels[tag] = frozenset(label for label in found if label)
         return cls(image.get("value", "$image").lstrip("$"), controls, labels)
 
     def check(self, class_map: ClassMap) -> None:
@@ -134,5 +135,5 @@ class LabelConfig:
             parts.append(f"the class map has classes that the label config lacks: {', '.join(missing)}")
         raise ClassMapError(
             "; ".join(parts),
-            "Add them to `classes` in params.yaml (at the end: the index is the position) or to the project's label config.",
+            "Add them at the end of `classes` in params.yaml (the index is the position), or to the label config.",
         )

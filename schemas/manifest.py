@@ -39,15 +39,15 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("width", pa.int32(), nullable=False),  # of the image as displayed (EXIF applied), in pixels
         pa.field("height", pa.int32(), nullable=False),
         pa.field("group", pa.string(), nullable=False),
-        ("split", pa.string()),  # train | val | test; null until the split stage has run
+        pa.field("split", pa.string()),  # train | val | test; null until the split stage has run
         pa.field("image_sha256", pa.string(), nullable=False),
         pa.field("class_pixels", pa.list_(pa.int64()), nullable=False),  # pixels per class index
         pa.field("void_pixels", pa.int64(), nullable=False),
         pa.field("annotation_id", pa.int64(), nullable=False),
-        ("annotator", pa.string()),
+        pa.field("annotator", pa.string()),
         pa.field("regions", pa.int32(), nullable=False),  # painted
         pa.field("rejected_regions", pa.int32(), nullable=False),
-        ("assigned_split", pa.string()),  # what the task's data says, where split.assigned_by names a field
+        pa.field("assigned_split", pa.string()),  # what the task's data says, where split.assigned_by names a field
         pa.field("inputs_sha256", pa.string(), nullable=False),  # of all that the mask was made from
     ],
     metadata={"maskloop.table": "manifest", "maskloop.version": "1"},
@@ -56,8 +56,8 @@ MANIFEST_SCHEMA = pa.schema(
 REJECTS_SCHEMA = pa.schema(
     [
         pa.field("task_id", pa.int64(), nullable=False),
-        ("annotation_id", pa.int64()),
-        ("region_id", pa.string()),  # null: the whole task or annotation is left out
+        pa.field("annotation_id", pa.int64()),
+        pa.field("region_id", pa.string()),  # null: the whole task or annotation is left out
         pa.field("reason", pa.string(), nullable=False),  # short stable code
         pa.field("detail", pa.string(), nullable=False),
         pa.field("remedy", pa.string(), nullable=False),
@@ -84,8 +84,8 @@ SAMPLE_SCORES_SCHEMA = pa.schema(
     [
         pa.field("task_id", pa.int64(), nullable=False),
         pa.field("split", pa.string(), nullable=False),
-        ("mean_iu", pa.float64()),
-        ("pixel_accuracy", pa.float64()),
+        pa.field("mean_iu", pa.float64()),
+        pa.field("pixel_accuracy", pa.float64()),
         pa.field("prediction", pa.string(), nullable=False),  # path of the predicted mask
     ],
     metadata={"maskloop.table": "sample_scores", "maskloop.version": "1"},

@@ -49,7 +49,7 @@ class ClassParams(Section):
 
 
 class PullParams(Section):
-    """`page_size` tasks a request; `image_workers` parallel downloads; `patience_s` how long an outage is waited out."""
+    """`page_size` tasks a request; `image_workers` parallel downloads; `patience_s` to wait out an outage."""
 
     page_size: int = Field(default=100, ge=1, le=1000)
     image_workers: int = Field(default=4, ge=1, le=64)
@@ -105,13 +105,11 @@ class TrainParams(Section):
     weight_decay: float = Field(default=1e-2, ge=0)
     poly_power: float = Field(default=0.9, gt=0)
     class_weights: Literal["none", "median_frequency", "sqrt_median_frequency"] = "median_frequency"
-    augment: list[dict[str, dict[str, Any]]] = Field(
-        default_factory=lambda: [
-            {"HorizontalFlip": {"p": 0.5}},
-            {"RandomScale": {"scale_limit": [-0.3, 0.5], "p": 1.0}},
-            {"ColorJitter": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.03, "p": 0.8}},
-        ]
-    )
+    augment: list[dict[str, dict[str, Any]]] = [
+        {"HorizontalFlip": {"p": 0.5}},
+        {"RandomScale": {"scale_limit": [-0.3, 0.5], "p": 1.0}},
+        {"ColorJitter": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.03, "p": 0.8}},
+    ]
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     validate_every: int = Field(default=2, ge=1)  # epochs
@@ -138,7 +136,7 @@ class GateParams(Section):
 
 
 class PredictParams(Section):
-    """`tolerance_px`: how far simplified polygons may leave the pixel edges. `min_area_px`: smaller regions stay home."""
+    """`tolerance_px`: how far simplified polygons may leave the pixel edges. `min_area_px`: smaller ones stay home."""
 
     batch_size: int = Field(default=8, ge=1)
     tolerance_px: float = Field(default=0.75, ge=0)
@@ -184,7 +182,8 @@ class Params(Section):
             raise ValueError(f"classes: listed twice: {', '.join(doubled)}")
         if self.rasterise.unlabelled not in {VOID_LABEL, *names}:
             raise ValueError(
-                f"rasterise.unlabelled: {self.rasterise.unlabelled!r} is neither `void` nor a class ({', '.join(names)})"
+                f"rasterise.unlabelled: {self.rasterise.unlabelled!r} is neither `void` nor a class "
+                f"({', '.join(names)})"
             )
         return self
 

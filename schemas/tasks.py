@@ -9,15 +9,15 @@ import pyarrow as pa
 
 ANNOTATION_TYPE = pa.struct(
     [
-        ("annotation_id", pa.int64()),
-        ("annotator", pa.string()),  # Label Studio's user id
-        ("created_at", pa.string()),
-        ("updated_at", pa.string()),
-        ("was_cancelled", pa.bool_()),
-        ("ground_truth", pa.bool_()),
-        ("parent_prediction", pa.int64()),
-        ("lead_time_s", pa.float64()),
-        ("result", pa.string()),  # Label Studio's `result` as JSON, untouched
+        pa.field("annotation_id", pa.int64()),
+        pa.field("annotator", pa.string()),  # Label Studio's user id
+        pa.field("created_at", pa.string()),
+        pa.field("updated_at", pa.string()),
+        pa.field("was_cancelled", pa.bool_()),
+        pa.field("ground_truth", pa.bool_()),
+        pa.field("parent_prediction", pa.int64()),
+        pa.field("lead_time_s", pa.float64()),
+        pa.field("result", pa.string()),  # Label Studio's `result` as JSON, untouched
     ]
 )
 
@@ -25,14 +25,14 @@ TASKS_SCHEMA = pa.schema(
     [
         pa.field("task_id", pa.int64(), nullable=False),
         pa.field("revision", pa.string(), nullable=False),  # changes whenever the task or its annotations do
-        ("data", pa.string()),  # the task's `data` as JSON
-        ("image_url", pa.string()),
-        ("image", pa.string()),  # path relative to the project folder, null if it could not be fetched
-        ("image_sha256", pa.string()),
-        ("image_width", pa.int32()),  # as displayed (EXIF applied), in pixels
-        ("image_height", pa.int32()),
-        ("image_error", pa.string()),  # why `image` is null
-        ("annotations", pa.list_(ANNOTATION_TYPE)),
+        pa.field("data", pa.string()),  # the task's `data` as JSON
+        pa.field("image_url", pa.string()),
+        pa.field("image", pa.string()),  # path relative to the project folder, null if it could not be fetched
+        pa.field("image_sha256", pa.string()),
+        pa.field("image_width", pa.int32()),  # as displayed (EXIF applied), in pixels
+        pa.field("image_height", pa.int32()),
+        pa.field("image_error", pa.string()),  # why `image` is null
+        pa.field("annotations", pa.list_(ANNOTATION_TYPE)),
     ],
     metadata={"maskloop.table": "tasks", "maskloop.version": "1"},
 )
@@ -57,7 +57,8 @@ class Annotation:
 class Task:
     """One task with its whole set of annotations; drafts and predictions are not part of it.
 
-    `revision` changes whenever the task or its annotations do: the server's `updated_at`, or a hash of an export's entry.
+    `revision` changes whenever the task or its annotations do: the server's `updated_at`, or a hash of an export's
+    entry.
     """
 
     task_id: int
