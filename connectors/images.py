@@ -27,33 +27,33 @@ def inspect(content: bytes) -> tuple[str, tuple[int, int]]:
 
     Raises ImageError `image_corrupt` if the bytes are no complete image of a kind that browsers show.
     """
-    image = _decode(io.BytesIO(content), "the image")
-    extension = EXTENSIONS.get(image.format or "")
+    kind, image = _decode(content, "the image")
+    extension = EXTENSIONS.get(kind)
     if extension is None:
-        raise ImageError(
-            "image_corrupt", f"the image is a {image.format}, which browsers do not show", "Convert it to PNG."
-        )
-    turned = ImageOps.exif_transpose(image)
-    return extension, (turned.height, turned.width)
+        raise ImageError("image_corrupt", f"the image is a {kind}, which browsers do not show", "Convert it to PNG.")
+    return extension, (image.height, image.width)
 
 
 def open_rgb(path: Path) -> NDArray[np.uint8]:
-    """Decode an image file to RGB, uint8 (H, W, 3) in [0, 255], EXIF orientation applied.
+    """Decode an image file to RGB, uint8 (H, W, 3) in [0, 255], EXIF orientation applied, transparency dropped.
 
     Raises ImageError `image_missing` or `image_corrupt`.
     """
     if not path.is_file():
         raise ImageError("image_missing", f"{path} does not exist", "Run `dvc repro` to pull it again.")
-    image = _decode(path, str(path))
-    return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    _, image = _decode(path.read_bytes(), str(path))
+    image.info.pop("transparency", None)  # Pillow warns of it
+    if image.mode.startswith("I;16"):  # Pillow would clip where browsers scale
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    return np.asarray(image.convert("RGB"))
 
 
-def _decode(source: Path | io.BytesIO, name: str) -> Image.Image:
+def _decode(content: bytes, name: str) -> tuple[str, Image.Image]:
+    """Format, in Pillow's words, and image as displayed."""
     try:
-        image = Image.open(source)
-        image.load()
+        with Image.open(io.BytesIO(content)) as image:
+            return image.format or "", ImageOps.exif_transpose(image)
     except UnidentifiedImageError as error:
         raise ImageError("image_corrupt", f"{name} is no image", "Replace the file.") from error
     except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ImageError("image_corrupt", f"{name} can't be decoded: {error}", "Replace the file.") from error
-    return image

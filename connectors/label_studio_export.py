@@ -59,13 +59,16 @@ class LabelStudioExport:
 
     def fetch_image(self, url: str) -> bytes:
         """The bytes of the image: looked up by relative path, then by name, then by name without upload prefix."""
-        for candidate in _candidates(url):
-            path = self._images / candidate
-            if path.is_file() and path.resolve().is_relative_to(self._images.resolve()):
-                return path.read_bytes()
-        raise ImageError(
-            "image_missing", f"{url or 'an empty address'} is not in {self._images}", "Put the image file there."
-        )
+        address = f"{url or 'an empty address':.200}"
+        missing = ImageError("image_missing", f"{address} is not in {self._images}", "Put the image file there.")
+        try:
+            for candidate in _candidates(url):
+                path = self._images / candidate
+                if path.is_file() and path.resolve().is_relative_to(self._images.resolve()):
+                    return path.read_bytes()
+        except (OSError, ValueError) as error:  # an embedded image, a malformed address: no name a file could have
+            raise missing from error
+        raise missing
 
 
 def _candidates(url: str) -> Iterator[str]:

@@ -40,7 +40,11 @@ def pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     for folder in (images, masks):
         if not folder.is_dir():
             raise DataError(f"{folder} is no folder", "Name the folders of the images and of the masks.")
-    image_of = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
+    found = [path for path in sorted(images.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES]
+    image_of = {path.stem: path for path in found}
+    doubled = [path.name for path in found if image_of[path.stem] != path]
+    if doubled:
+        raise DataError(f"{images} holds two images of one name: {', '.join(doubled[:5])}", "Rename or remove one.")
     mask_of = {path.stem: path for path in sorted(masks.iterdir()) if path.suffix.lower() == ".png"}
     alone = sorted(set(image_of) ^ set(mask_of))
     if alone:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from isal import isal_zlib
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from connectors.storage import write_bytes
 from schemas.errors import DataError
@@ -46,7 +46,7 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
             return np.asarray(image).copy()
     except FileNotFoundError:
         raise DataError(f"{path} does not exist", "Run `dvc repro`.") from None
-    except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} can't be decoded: {error}", "Replace the file.") from error
 
 

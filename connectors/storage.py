@@ -79,7 +79,7 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
         table = pq.read_table(path, partitioning=None)
     except FileNotFoundError:
         raise DataError(f"{path} does not exist", "Run `dvc repro`.") from None
-    except (OSError, pa.ArrowInvalid) as error:
+    except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} is no readable Parquet file: {error}", "Delete it and run `dvc repro`.") from error
     if not table.schema.equals(schema):
         raise DataError(f"{path} was written by another version of maskloop", "Delete it and run `dvc repro`.")

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from dotenv import dotenv_values
 from rich.console import Console
+from rich.markup import escape
 
 from connectors.base import Credentials
 from pipeline.display import ConsoleProgress
@@ -37,8 +38,8 @@ demo_app = typer.Typer(
 app.add_typer(import_app, name="import")
 app.add_typer(demo_app, name="demo")
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, emoji=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 ONLINE = frozenset({"probe", "pull", "push"})
 STAGES = {
@@ -74,7 +75,7 @@ def fail(error: MaskloopError) -> None:
 
 
 def _escaped(text: object) -> str:
-    return str(text).replace("[", r"\[")
+    return escape(str(text))
 
 
 def environment() -> dict[str, str]:
@@ -112,7 +113,7 @@ for _verb, _help in STAGES.items():
 
 @app.command(epilog="Example: [b]mkdir street && cd street && maskloop init --project 7[/b]")
 def init(
-    project: Annotated[int, typer.Option(help="Number of the Label Studio project.")] = 1,
+    project: Annotated[int, typer.Option(min=1, help="Number of the Label Studio project.")] = 1,
     force: Annotated[bool, typer.Option(help="Replace an existing params.yaml.")] = False,
 ) -> None:
     """Make the current folder a project: a commented params.yaml, dvc.yaml, and DVC set up."""
@@ -171,11 +172,13 @@ def import_mask_folder(
     ] = None,
     project: Annotated[int | None, typer.Option(help="Add to this project instead of a new one.")] = None,
     void: Annotated[
-        list[int] | None, typer.Option(help="Mask value without a class, besides 255. May be repeated.")
+        list[int] | None, typer.Option(min=0, max=255, help="Mask value without a class, besides 255. May be repeated.")
     ] = None,
     group_regex: Annotated[str | None, typer.Option(help="Its first group, found in the name, is data.video.")] = None,
     split: Annotated[str | None, typer.Option(help="Becomes data.split, for split.assigned_by.")] = None,
-    tolerance: Annotated[float, typer.Option(help="Pixels that polygons may leave the edges by; 0 is exact.")] = 0.0,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Pixels that polygons may leave the edges by; 0 is exact.")
+    ] = 0.0,
     url: Annotated[str | None, typer.Option(help="The server, if not LABEL_STUDIO_URL.")] = None,
 ) -> None:
     """Make a Label Studio project out of images and class-index masks, traced to polygons."""

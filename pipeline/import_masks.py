@@ -13,7 +13,7 @@ from connectors.label_studio_setup import annotation, create_project, import_tas
 from connectors.mask_folder import pairs, read_class_mask
 from pipeline.outlines import outlines
 from pipeline.progress import Progress
-from schemas.errors import DataError, ParamsError
+from schemas.errors import DataError, ImageError, ParamsError
 from schemas.labels import ClassMap, label_config
 
 
@@ -58,7 +58,10 @@ def import_mask_folder(
 
 def _traced(image: Path, mask_path: Path, folder: MaskFolder, class_map: ClassMap) -> tuple[dict[str, Any], list[Any]]:
     mask = read_class_mask(mask_path, len(class_map), folder.void)
-    _, size_hw = inspect(image.read_bytes())
+    try:
+        _, size_hw = inspect(image.read_bytes())
+    except ImageError as error:
+        raise DataError(f"{image}: {error}", error.remedy) from error
     if mask.shape != size_hw:
         raise DataError(
             f"{mask_path} is {mask.shape[1]}×{mask.shape[0]}, its image shows as {size_hw[1]}×{size_hw[0]}",
@@ -77,8 +80,8 @@ def _group(stem: str, pattern: str) -> str:
         match = re.search(pattern, stem)
     except re.error as error:
         raise ParamsError(f"--group-regex {pattern!r} is no regular expression: {error}") from error
-    if match is None or not match.groups():
+    if not (match and match.groups() and match[1]):
         raise ParamsError(
             f"--group-regex {pattern!r} finds no group in {stem!r}", "Give one with (…) that matches every name."
         )
-    return match.group(1)
+    return match[1]

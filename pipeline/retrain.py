@@ -5,6 +5,7 @@ from __future__ import annotations
 import enum
 import subprocess
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -58,15 +59,17 @@ def retrain(folder: Path, environment: dict[str, str]) -> Verdict:
         return Verdict.BUSY
 
 
-def locked(folder: Path) -> FileLock:
-    """The round's lock, held. Raises BusyError if another process holds it; the system frees it when a holder dies."""
+def locked(folder: Path) -> AbstractContextManager[object]:
+    """The round's lock, held until the context ends; the system frees it when its holder dies.
+
+    Raises BusyError if another process holds it.
+    """
     (folder / SCRATCH_DIR).mkdir(exist_ok=True)
     lock = FileLock(folder / SCRATCH_DIR / "round.lock")
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         raise BusyError(f"another round is running in {folder.absolute()}") from None
-    return lock
 
 
 def _locked_stage(folder: Path, stage: str) -> Any:
