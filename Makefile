@@ -4,8 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 LABEL_STUDIO := .venv-label-studio
 BIN := $(VENV)/bin
-DEMO := .demo
-DEMO_OPTIONS :=
+DEMO ?= .demo
+DEMO_OPTIONS ?=
 
 TORCH := torch==2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu

@@ -16,11 +16,12 @@ import json
 import os
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,14 +33,18 @@ from label_studio_sdk import LabelStudio
 from PIL import Image, ImageDraw
 
 from benchmarks.camvid_train import BEST, CLASSES, PUBLISHED_VOID
+from connectors.base import Credentials
 from connectors.label_studio import LabelStudioProject, Server
 from connectors.label_studio_server import LocalServer, Login
 from connectors.label_studio_setup import create_project, import_tasks, upload_images
 from connectors.masks import read_mask
 from connectors.storage import read_json, read_table, sha256_file
+from pipeline.progress import Silent
+from pipeline.pull import pull
+from pipeline.rasterise import rasterise
 from schemas.labels import VOID_INDEX, ClassEntry, ClassMap, label_config
-from schemas.manifest import MANIFEST, MANIFEST_SCHEMA, PUSH
-from schemas.params import load_params
+from schemas.manifest import IMAGES_DIR, MANIFEST, MANIFEST_SCHEMA, PUSH, TASKS_DIR
+from schemas.params import Params, load_params
 
 STAGES = ("configure", "probe", "pull", "rasterise", "split", "train", "evaluate", "gate", "predict", "push")
 AGAIN = ("probe", "pull", "rasterise", "split", "push")
@@ -174,21 +179,18 @@ def fill_server(loop: Loop, server: Server, frames: Frames, epochs: int) -> int:
     return project
 
 
-def sdk_pull(login: Login, project: int, folder: Path) -> int:
-    """All tasks and their images by label-studio-sdk's paging, one after another. Returns how many."""
-    number = 0
+def sdk_pull(login: Login, project: int, folder: Path) -> None:
+    """All tasks and their images by label-studio-sdk's paging, one after another."""
     sdk: Any = LabelStudio(base_url=login.url, api_key=login.api_key)  # type: ignore[no-untyped-call]
     with httpx.Client(base_url=login.url, headers={"Authorization": f"Token {login.api_key}"}) as http:
-        for number, task in enumerate(sdk.tasks.list(project=project, fields="all"), start=1):
+        for task in sdk.tasks.list(project=project, fields="all"):
             (folder / f"{task.id}.json").write_text(task.json())
             (folder / f"{task.id}.png").write_bytes(http.get(task.data["image"]).raise_for_status().content)
-    return number
 
 
-def pil_rasterise(export: Path, folder: Path) -> int:
-    """An export's polygons painted by PIL into masks that are named as the images. Returns how many."""
-    tasks: list[dict[str, Any]] = json.loads(export.read_bytes())
-    for task in tasks:
+def pil_rasterise(export: Path, folder: Path) -> None:
+    """An export's polygons painted by PIL into masks that are named as the images."""
+    for task in json.loads(export.read_bytes()):
         regions = task["annotations"][0]["result"]
         width, height = regions[0]["original_width"], regions[0]["original_height"]
         mask = Image.new("L", (width, height), VOID_INDEX)
@@ -198,32 +200,29 @@ def pil_rasterise(export: Path, folder: Path) -> int:
             points = [(x * width / 100, y * height / 100) for x, y in region["value"]["points"]]
             pencil.polygon(points, fill=CLASSES.index(label) if label in CLASSES else VOID_INDEX)
         mask.save(folder / task["data"]["name"])
-    return len(tasks)
 
 
-def race(project_folder: Path, folder: Path, login: Login, project: int, export: Path) -> None:
-    """Print frames/s of pull and rasterise beside their peers': interleaved rounds in fresh folders, medians."""
-    params = load_params(project_folder / "params.yaml")
-    ours, access = folder / "maskloop", Credentials(login.url, login.api_key)
-    runners: dict[str, Callable[[], object]] = {
-        "pull": lambda: pull(params, ours, Silent(), access),
-        "label-studio-sdk, one image after another": lambda: sdk_pull(login, project, folder / "sdk"),
-        "rasterise": lambda: rasterise(params, ours, Silent()),
-        "json + PIL.ImageDraw": lambda: pil_rasterise(export, folder / "pil"),
-    }
+def fresh_rasterise(params: Params, project: Path, folder: Path) -> None:
+    """The rasterise stage in a folder of its own, on the tasks and images that the project has pulled."""
+    for path in (TASKS_DIR, IMAGES_DIR):
+        (folder / path).parent.mkdir(exist_ok=True)
+        (folder / path).symlink_to(project / path)
+    rasterise(params, folder, Silent())
+
+
+def race(stage: str, frames: int, runners: dict[str, Callable[[Path], object]], folder: Path) -> None:
+    """Print frames/s of a stage (the first runner) and of its peer: interleaved rounds in fresh folders, medians."""
     seconds: dict[str, list[float]] = {name: [] for name in runners}
-    for _ in range(ROUNDS):
-        shutil.rmtree(folder, ignore_errors=True)
-        for name in ("maskloop", "sdk", "pil"):
-            (folder / name).mkdir(parents=True)
+    for number in range(ROUNDS):
         for name, runner in runners.items():
+            target = folder / stage / f"{name}-{number}"
+            target.mkdir(parents=True)
             started = time.perf_counter()
-            runner()
+            runner(target)
             seconds[name].append(time.perf_counter() - started)
-    frames = {"pull": len(list((ours / IMAGES_DIR).iterdir())), "rasterise": len(list((ours / MASKS_DIR).iterdir()))}
-    for (stage, peer), number in zip(itertools.batched(runners, 2), frames.values(), strict=True):
-        ours_s, peer_s = statistics.median(seconds[stage]), statistics.median(seconds[peer])
-        print(f"{stage:<10}{number / ours_s:.1f} frames/s, {peer} {number / peer_s:.1f}: {peer_s / ours_s:.2f}x as fast")
+    (ours, ours_s), (peer, peer_s) = ((name, statistics.median(taken)) for name, taken in seconds.items())
+    rates = f"{ours} {frames / ours_s:.1f} frames/s, {peer} {frames / peer_s:.1f}"
+    print(f"{stage:<10}{rates}: {peer_s / ours_s:.2f}x as fast", flush=True)
 
 
 def fingerprint(folder: Path) -> str:
@@ -256,8 +255,18 @@ def run(folder: Path, login: Login, frames: Frames, epochs: int, loop: Loop) -> 
 
     export = folder / "export.json"
     export.write_bytes(server.get(f"/api/projects/{project}/export", {"exportType": "JSON"}).content)
-    race(loop.folder, folder / "race", login, project, export)
-    pil = Equality.of((folder / "race" / "pil" / path.name, path) for path in published.values())
+    params, access = load_params(loop.folder / "params.yaml"), Credentials(login.url, login.api_key)
+    pulls: dict[str, Callable[[Path], object]] = {
+        "maskloop": lambda target: pull(params, target, Silent(), access),
+        "label-studio-sdk": lambda target: sdk_pull(login, project, target),
+    }
+    race("pull", len(rows) + len(frames.open), pulls, folder)
+    painters: dict[str, Callable[[Path], object]] = {
+        "maskloop": lambda target: fresh_rasterise(params, loop.folder, target),
+        "json + PIL": lambda target: pil_rasterise(export, target),
+    }
+    race("rasterise", len(rows), painters, folder)
+    pil = Equality.of((folder / "rasterise" / "json + PIL-0" / path.name, path) for path in published.values())
     print(f"PIL       {pil}")
     wrong = {
         f"only {len(rows)} of {len(published)} annotated frames gave a mask": len(rows) != len(published),

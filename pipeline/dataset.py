@@ -133,7 +133,7 @@ class TrainingBatches:
     def __init__(self, images: NDArray[np.uint8], masks: NDArray[np.uint8], params: TrainParams) -> None:
         """`images` uint8 (N, h, w, 3), `masks` uint8 (N, h, w). Raises ParamsError if `train.augment` is wrong."""
         self._images, self._masks, self._params = images, masks, params
-        self._augment = Augmenter(params.augment, params.crop_hw or params.size_hw)
+        self._augment = Augmenter(params.augment, params.window_hw)
         self.steps = -(-len(images) // params.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:

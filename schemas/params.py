@@ -91,31 +91,36 @@ class TrainParams(Section):
     """Architecture, schedule and augmentation.
 
     `size_hw`: images are brought to this size for the network and its output back to full size. `crop_hw`: random
-    crops of that size are trained on (default: `size_hw`). `architecture_options` go to the architecture's constructor.
+    crops of that size, at most `size_hw`, are trained on. `architecture_options` go to the architecture's constructor.
     `augment`: albumentations transforms by name with their arguments.
     """
 
     architecture: str = "pspnet"
     architecture_options: dict[str, Any] = Field(default_factory=dict)
-    size_hw: tuple[int, int] = (180, 240)
-    crop_hw: tuple[int, int] | None = None
+    size_hw: tuple[int, int] = (360, 480)
+    crop_hw: tuple[int, int] = (192, 256)
     epochs: int = Field(default=40, ge=1)
-    batch_size: int = Field(default=8, ge=1)
-    learning_rate: float = Field(default=3e-3, gt=0)
+    batch_size: int = Field(default=4, ge=1)
+    learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     poly_power: float = Field(default=0.9, gt=0)
-    class_weights: Literal["none", "median_frequency", "sqrt_median_frequency"] = "median_frequency"
+    class_weights: Literal["none", "median_frequency", "sqrt_median_frequency"] = "sqrt_median_frequency"
     augment: list[dict[str, dict[str, Any]]] = [
         {"HorizontalFlip": {"p": 0.5}},
-        {"RandomScale": {"scale_limit": [-0.3, 0.5], "p": 1.0}},
+        {"RandomScale": {"scale_limit": [-0.5, 0.25], "p": 1.0}},
         {"ColorJitter": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.03, "p": 0.8}},
     ]
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    validate_every: int = Field(default=2, ge=1)  # epochs
+    validate_every: int = Field(default=5, ge=1)  # epochs
     seed: int = 0
 
-    @field_validator("size_hw")
+    @property
+    def window_hw(self) -> tuple[int, int]:
+        """Size of the random crops: `crop_hw` where it fits into `size_hw`."""
+        return min(self.crop_hw[0], self.size_hw[0]), min(self.crop_hw[1], self.size_hw[1])
+
+    @field_validator("size_hw", "crop_hw")
     @classmethod
     def _at_least_one_cell(cls, value: tuple[int, int]) -> tuple[int, int]:
         if min(value) < 32:

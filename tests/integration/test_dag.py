@@ -90,9 +90,7 @@ def test_the_same_inputs_give_the_same_bytes(done: ProjectFolder, sections: Sect
         assert (again.folder / name).read_bytes() == (done.folder / name).read_bytes(), name
 
 
-def test_training_killed_and_run_again_ends_in_the_same_model(
-    done: ProjectFolder, sections: Sections, tmp_path: Path
-):
+def test_training_killed_and_run_again_ends_in_the_same_model(done: ProjectFolder, sections: Sections, tmp_path: Path):
     killed = project(tmp_path, **sections)
     killed.ok("dvc", "repro", "split")
     process = subprocess.Popen(["maskloop", "train"], cwd=killed.folder, env=killed.environment)

@@ -1,0 +1,93 @@
+"""`data/tasks/`: parts by task id, of which a delta rewrites only those it touches."""
+
+from pathlib import Path
+
+import pytest
+
+from connectors.storage import write_bytes
+from connectors.task_store import part_of, read_part, read_tasks, row_annotations, task_row, tidy, write_part
+from schemas.errors import DataError
+from schemas.tasks import TASKS_SCHEMA, Annotation, Task
+
+WORK = Annotation(5, "3", "2026-01-01", None, False, True, 12, 1.5, '[{"id":"r"}]')
+
+
+def row(task_id: int, revision: str = "1"):
+    return task_row(Task(task_id, revision, {"image": "ü.png", "video": "a"}, "ü.png", (WORK,)))
+
+
+def write(folder: Path, *task_ids: int) -> None:
+    for part in {part_of(task_id) for task_id in task_ids}:
+        write_part(folder, part, {task_id: row(task_id) for task_id in task_ids if part_of(task_id) == part})
+
+
+def stored_ids(folder: Path) -> list[int]:
+    return read_tasks(folder)["task_id"].to_pylist()
+
+
+def test_a_task_comes_back_whole(tmp_path: Path):
+    write(tmp_path, 7)
+    (stored,) = read_tasks(tmp_path).to_pylist()
+    assert stored == row(7)
+    assert row_annotations(stored) == [WORK]
+
+
+def test_tasks_come_sorted_from_all_parts(tmp_path: Path):
+    write(tmp_path, 12_000, 999, 1000, 1)
+    assert [part_of(task_id) for task_id in (1, 999, 1000, 12_000)] == [0, 0, 1, 12]
+    assert len(list(tmp_path.iterdir())) == 3
+    assert stored_ids(tmp_path) == [1, 999, 1000, 12_000]
+
+
+def test_an_empty_store_has_the_columns(tmp_path: Path):
+    assert read_tasks(tmp_path / "nowhere").schema.equals(TASKS_SCHEMA)
+    assert read_tasks(tmp_path, ["task_id", "revision"]).column_names == ["task_id", "revision"]
+    assert read_part(tmp_path, 3) == {}
+
+
+def test_some_columns(tmp_path: Path):
+    write(tmp_path, 1, 2)
+    assert read_tasks(tmp_path, ["revision", "task_id"]).to_pylist() == [
+        {"revision": "1", "task_id": 1},
+        {"revision": "1", "task_id": 2},
+    ]
+
+
+def test_a_delta_rewrites_its_part_alone(tmp_path: Path):
+    write(tmp_path, 1, 2, 1001)
+    before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert write_part(tmp_path, 0, read_part(tmp_path, 0) | {2: row(2, "2"), 3: row(3)})
+    assert not write_part(tmp_path, 1, read_part(tmp_path, 1))
+    after = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert {name for name in after if after[name] != before[name]} == {"00000000.parquet"}
+    revisions = [(entry["task_id"], entry["revision"]) for entry in read_tasks(tmp_path).to_pylist()]
+    assert revisions == [(1, "1"), (2, "2"), (3, "1"), (1001, "1")]
+
+
+def test_the_order_of_arrival_does_not_matter(tmp_path: Path):
+    write_part(tmp_path / "a", 0, {1: row(1), 2: row(2)})
+    write_part(tmp_path / "b", 0, {2: row(2), 1: row(1)})
+    assert (tmp_path / "a/00000000.parquet").read_bytes() == (tmp_path / "b/00000000.parquet").read_bytes()
+
+
+def test_a_part_without_tasks_is_removed(tmp_path: Path):
+    write(tmp_path, 1, 1001)
+    assert write_part(tmp_path, 0, {})
+    assert not write_part(tmp_path, 0, {})
+    assert stored_ids(tmp_path) == [1001]
+
+
+def test_tidy_removes_what_a_killed_run_left(tmp_path: Path):
+    write(tmp_path, 1)
+    write_bytes(tmp_path / ".tmp-x.parquet", b"half")
+    tidy(tmp_path, {0})
+    assert [path.name for path in tmp_path.iterdir()] == ["00000000.parquet"]
+    tidy(tmp_path / "new", set())
+    assert (tmp_path / "new").is_dir()
+
+
+def test_a_corrupt_part_is_named(tmp_path: Path):
+    write(tmp_path, 1, 1001)
+    (tmp_path / "00000001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match=r"00000001\.parquet is no readable Parquet file"):
+        read_tasks(tmp_path)
