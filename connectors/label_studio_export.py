@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -22,7 +23,12 @@ class LabelStudioExport:
     """An export file and the folder with its images. A task's revision is a hash of its entry."""
 
     def __init__(self, tasks: list[Any], images: Path, image_field: str) -> None:
-        self._raw = {task.task_id: raw for raw in tasks for task in [parse_task(raw, image_field, "listed")]}
+        self._raw: dict[int, Any] = {}
+        for raw in tasks:
+            task_id = parse_task(raw, image_field, "listed").task_id
+            if task_id in self._raw:
+                raise SourceFormatError(f"the export holds task {task_id} twice", "Export again from one project.")
+            self._raw[task_id] = raw
         self._images = images
         self._image_field = image_field
 
@@ -63,8 +69,8 @@ class LabelStudioExport:
         missing = ImageError("image_missing", f"{address} is not in {self._images}", "Put the image file there.")
         try:
             for candidate in _candidates(url):
-                path = self._images / candidate
-                if path.is_file() and path.resolve().is_relative_to(self._images.resolve()):
+                path = Path(os.path.normpath(self._images / candidate))
+                if path.is_relative_to(os.path.normpath(self._images)) and path.is_file():
                     return path.read_bytes()
         except (OSError, ValueError) as error:  # an embedded image, a malformed address: no name a file could have
             raise missing from error
@@ -72,6 +78,7 @@ class LabelStudioExport:
 
 
 def _candidates(url: str) -> Iterator[str]:
+    yield url  # a file name may hold what means something in an address
     parts = urlsplit(url)
     path = parse_qs(parts.query).get("d", [unquote(parts.path)])[0].lstrip("/")
     name = PurePosixPath(path).name

@@ -24,13 +24,13 @@ def read_classes(path: Path) -> tuple[ClassParams, ...]:
     """
     try:
         text = path.read_text(encoding="utf-8")
-        raw: Any = text.split("\n") if path.suffix == ".txt" else yaml.safe_load(text)
+        raw: Any = text.rstrip().split("\n") if path.suffix == ".txt" else yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ParamsError(f"the class file {path} can't be read: {error}") from error
     entries = raw.get("classes") if isinstance(raw, dict) else raw
     if not isinstance(entries, list):
         raise ParamsError(f"the class file {path} holds no list of classes", "Give one class a line, in index order.")
-    named = [{"name": entry.strip()} if isinstance(entry, str) else entry for entry in entries if entry]
+    named = [{"name": entry.strip()} if isinstance(entry, str) else entry for entry in entries]
     params: Params = parse_params({"source": {"kind": "label_studio", "project": 1}, "classes": named}, str(path))
     return params.classes
 

@@ -64,6 +64,8 @@ def main() -> None:
         app()
     except MaskloopError as error:
         fail(error)
+    except OSError as error:  # a full disk, a folder that may not be written, a program that is not installed
+        fail(MaskloopError(str(error), "What was there before is unchanged: mend it and run the command again."))
 
 
 def fail(error: MaskloopError) -> None:

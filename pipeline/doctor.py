@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -71,6 +72,8 @@ def _source(params: Params, credentials: Credentials) -> Iterator[Check]:
 
 
 def _disk(folder: Path) -> Check:
+    if not os.access(folder, os.W_OK):
+        return Check("disk", False, f"{folder.absolute()} may not be written", "Change its owner or permissions.")
     free_gb = shutil.disk_usage(folder).free / 1e9
     remedy = "Make room: images, masks and DVC's cache each take their share." if free_gb < DISK_FREE_GB else ""
     return Check("disk", not remedy, f"{free_gb:.1f} GB free", remedy)

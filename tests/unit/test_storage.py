@@ -110,6 +110,15 @@ def test_an_unreadable_table_is_one_line(tmp_path: Path, content, said: str):
     assert caught.value.remedy
 
 
+def test_whatever_arrow_raises_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def fails(*_, **__):
+        raise pa.ArrowNotImplementedError("Integers with more than 64 bits\nnot implemented")  # seen of a flipped bit
+
+    monkeypatch.setattr("connectors.storage.pq.read_table", fails)
+    with pytest.raises(DataError, match="no readable Parquet file: Integers with more than 64 bits not implemented"):
+        read_table(tmp_path / "table", SCHEMA)
+
+
 @pytest.mark.parametrize(
     "other",
     [
@@ -125,7 +134,9 @@ def test_a_table_of_another_schema_is_refused(tmp_path: Path, other: pa.Schema):
         read_table(tmp_path / "table", SCHEMA)
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "does not exist"), (b"{", "not valid JSON"), (b"\xff", "not valid")])
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "does not exist"), (b"{", "not valid JSON"), (b"\xff", "not valid")]
+)
 def test_unreadable_json_is_one_line(tmp_path: Path, content: bytes | None, said: str):
     if content is not None:
         (tmp_path / "a.json").write_bytes(content)
