@@ -1,9 +1,9 @@
 """Real frames through a real Label Studio: CamVid goes in, and out of the loop come masks, a network and predictions.
 
-    python -m benchmarks.camvid_loop [CAMVID] [--frames 130] [--val 30] [--open 30] [--epochs 6]
+    python -m benchmarks.camvid_loop [CAMVID] [--frames 130] [--val 30] [--open 30] [--epochs 8]
 
 CAMVID holds `train`, `trainannot`, `val` and `valannot` as the SegNet tutorial published them (360×480, 11 = void).
-Every stage is a `maskloop` process of its own, on a server started for this run; its seconds include the process's start.
+Every stage is a `maskloop` process of its own, on a server started for this run; seconds include the process's start.
 Peers, on the same project and in one process: label-studio-sdk's paging with one download after another; json + PIL.
 Ends with exit code 1 if a mask differs from the published one by more than 0.1 %, or the server lacks a prediction.
 """
@@ -12,11 +12,9 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import json
 import os
 import shutil
 import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -24,15 +22,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import httpx
 import numpy as np
 import yaml
-from label_studio_sdk import LabelStudio
-from PIL import Image, ImageDraw
 
-from benchmarks.camvid_train import BEST, CLASSES, PUBLISHED_VOID
+from benchmarks.camvid_peers import pil_rasterise, race, sdk_pull
+from benchmarks.camvid_train import CLASSES, PUBLISHED_VOID
 from connectors.base import Credentials
 from connectors.label_studio import LabelStudioProject, Server
 from connectors.label_studio_server import LocalServer, Login
@@ -42,13 +37,13 @@ from connectors.storage import read_json, read_table, sha256_file
 from pipeline.progress import Silent
 from pipeline.pull import pull
 from pipeline.rasterise import rasterise
+from schemas.errors import MaskloopError
 from schemas.labels import VOID_INDEX, ClassEntry, ClassMap, label_config
 from schemas.manifest import IMAGES_DIR, MANIFEST, MANIFEST_SCHEMA, PUSH, TASKS_DIR
 from schemas.params import Params, load_params
 
 STAGES = ("configure", "probe", "pull", "rasterise", "split", "train", "evaluate", "gate", "predict", "push")
 AGAIN = ("probe", "pull", "rasterise", "split", "push")
-ROUNDS = 3
 REQUIRED_SHARE = 0.999
 VIDEO = "^([^_]+)_"
 
@@ -66,7 +61,9 @@ class Frames:
         """Annotated frames evenly spaced over their folder, so over all videos; open ones from the end of `val`."""
         annotated = spaced(sorted((camvid / "val").glob("*.png")), val)
         left = [path for path in sorted((camvid / "val").glob("*.png")) if path not in annotated]
-        return cls(spaced(sorted((camvid / "train").glob("*.png")), train), annotated, left[len(left) - without :])
+        return cls(
+            spaced(sorted((camvid / "train").glob("*.png")), train), annotated, left[max(0, len(left) - without) :]
+        )
 
     @property
     def masks(self) -> dict[str, Path]:
@@ -75,7 +72,8 @@ class Frames:
 
 
 def spaced(paths: list[Path], number: int) -> list[Path]:
-    """`number` of the paths, evenly spaced."""
+    """`number` of the paths (all, if there are fewer), evenly spaced."""
+    number = min(number, len(paths))
     return [paths[index * len(paths) // number] for index in range(number)]
 
 
@@ -85,11 +83,10 @@ def published_mask(image: Path) -> Path:
 
 
 class Loop:
-    """A project folder, its stages run as `maskloop` processes, and the table of their seconds."""
+    """A project folder, whose stages run as `maskloop` processes."""
 
     def __init__(self, folder: Path, login: Login) -> None:
         self.folder = folder
-        self.seconds: dict[str, float] = {}
         access = {"LABEL_STUDIO_URL": login.url, "LABEL_STUDIO_API_KEY": login.api_key}
         self._environment = os.environ | access | {"DVC_NO_ANALYTICS": "1"}
 
@@ -109,12 +106,12 @@ class Loop:
                 f"`maskloop {arguments[0]}` ended with {run.returncode}: {run.stderr.strip() or run.stdout.strip()}"
             )
         said = run.stdout.strip().splitlines()[-1].removeprefix(f"{arguments[0]}: ")
-        self.row(name or str(arguments[0]), time.perf_counter() - started, said)
+        row(name or str(arguments[0]), time.perf_counter() - started, said)
 
-    def row(self, name: str, seconds: float, said: str) -> None:
-        """Note and print one row."""
-        self.seconds[name] = seconds
-        print(f"{name:<16}{seconds:>8.1f}  {said}", flush=True)
+
+def row(name: str, seconds: float, said: str) -> None:
+    """Print one row of the table."""
+    print(f"{name:<16}{seconds:>8.1f}  {said}", flush=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +154,7 @@ def fill_server(loop: Loop, server: Server, frames: Frames, epochs: int) -> int:
         "source": {"kind": "label_studio", "project": project},
         "classes": [{"name": name} for name in CLASSES],
         "split": {"group_by": "video", "assigned_by": "split"},
-        "train": {**BEST, "epochs": epochs, "validate_every": epochs},
+        "train": {"epochs": epochs, "validate_every": epochs},
     }
     (loop.folder / "params.yaml").write_text(yaml.safe_dump(params))
     for split, images in (("train", frames.train), ("val", frames.val)):
@@ -175,31 +172,8 @@ def fill_server(loop: Loop, server: Server, frames: Frames, epochs: int) -> int:
         for path, address in upload_images(server, project, frames.open)
     ]
     imported = sum(import_tasks(server, project, tasks))
-    loop.row("import open", time.perf_counter() - started, f"{imported} tasks without annotation")
+    row("import open", time.perf_counter() - started, f"{imported} tasks without annotation")
     return project
-
-
-def sdk_pull(login: Login, project: int, folder: Path) -> None:
-    """All tasks and their images by label-studio-sdk's paging, one after another."""
-    sdk: Any = LabelStudio(base_url=login.url, api_key=login.api_key)  # type: ignore[no-untyped-call]
-    with httpx.Client(base_url=login.url, headers={"Authorization": f"Token {login.api_key}"}) as http:
-        for task in sdk.tasks.list(project=project, fields="all"):
-            (folder / f"{task.id}.json").write_text(task.json())
-            (folder / f"{task.id}.png").write_bytes(http.get(task.data["image"]).raise_for_status().content)
-
-
-def pil_rasterise(export: Path, folder: Path) -> None:
-    """An export's polygons painted by PIL into masks that are named as the images."""
-    for task in json.loads(export.read_bytes()):
-        regions = task["annotations"][0]["result"]
-        width, height = regions[0]["original_width"], regions[0]["original_height"]
-        mask = Image.new("L", (width, height), VOID_INDEX)
-        pencil = ImageDraw.Draw(mask)
-        for region in regions:
-            label = region["value"]["polygonlabels"][0]
-            points = [(x * width / 100, y * height / 100) for x, y in region["value"]["points"]]
-            pencil.polygon(points, fill=CLASSES.index(label) if label in CLASSES else VOID_INDEX)
-        mask.save(folder / task["data"]["name"])
 
 
 def fresh_rasterise(params: Params, project: Path, folder: Path) -> None:
@@ -210,49 +184,34 @@ def fresh_rasterise(params: Params, project: Path, folder: Path) -> None:
     rasterise(params, folder, Silent())
 
 
-def race(stage: str, frames: int, runners: dict[str, Callable[[Path], object]], folder: Path) -> None:
-    """Print frames/s of a stage (the first runner) and of its peer: interleaved rounds in fresh folders, medians."""
-    seconds: dict[str, list[float]] = {name: [] for name in runners}
-    for number in range(ROUNDS):
-        for name, runner in runners.items():
-            target = folder / stage / f"{name}-{number}"
-            target.mkdir(parents=True)
-            started = time.perf_counter()
-            runner(target)
-            seconds[name].append(time.perf_counter() - started)
-    (ours, ours_s), (peer, peer_s) = ((name, statistics.median(taken)) for name, taken in seconds.items())
-    rates = f"{ours} {frames / ours_s:.1f} frames/s, {peer} {frames / peer_s:.1f}"
-    print(f"{stage:<10}{rates}: {peer_s / ours_s:.2f}x as fast", flush=True)
-
-
 def fingerprint(folder: Path) -> str:
     """A hash over the names and bytes of all files in a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return hashlib.sha256("".join(f"{path} {sha256_file(path)}\n" for path in files).encode()).hexdigest()
 
 
-def run(folder: Path, login: Login, frames: Frames, epochs: int, loop: Loop) -> list[str]:
-    """The whole benchmark on a server that is up. Returns what is wrong, so an empty list if all is well."""
-    server = Server.open(login.url, login.api_key)
-    project = fill_server(loop, server, frames, epochs)
-    for verb in STAGES:
-        loop.maskloop(verb)
-    before = fingerprint(loop.folder / "data")
-    for verb in AGAIN:
-        loop.maskloop(verb, name=f"{verb} again")
-
+def examine(loop: Loop, server: Server, project: int, frames: Frames) -> list[str]:
+    """Print masks against published ones and what the server holds. Returns what is wrong."""
     published = frames.masks
-    rows = read_table(loop.folder / MANIFEST, MANIFEST_SCHEMA).to_pylist()
-    ours = Equality.of((loop.folder / row["mask"], published[row["image_sha256"]]) for row in rows)
+    samples = read_table(loop.folder / MANIFEST, MANIFEST_SCHEMA).to_pylist()
+    equality = Equality.of((loop.folder / each["mask"], published[each["image_sha256"]]) for each in samples)
+    print(f"\nmasks     {len(samples)} masks: {equality}")
     version = read_json(loop.folder / PUSH)["model_version"]
     predicted = len(LabelStudioProject(server, project, 100).predicted_tasks(version))
     held = int(server.get(f"/api/projects/{project}/").json()["total_predictions_number"])
-    print(f"\nmasks     {len(rows)} masks: {ours}")
-    print(
-        f"server    {held} predictions after two pushes, on {predicted} of {len(frames.open)} open tasks, by {version}"
-    )
-    print(f"again     data/ is {'the same' if before == fingerprint(loop.folder / 'data') else 'CHANGED'} to the byte")
+    print(f"server    {held} predictions after two pushes, on {predicted} of {len(frames.open)} open tasks")
+    wrong = {
+        f"{len(samples)} of {len(published)} annotated frames gave a mask": len(samples) != len(published),
+        f"equal pixels are under {REQUIRED_SHARE:.1%}": equality.share < REQUIRED_SHARE,
+        f"the server should hold {len(frames.open)} predictions": {held, predicted} != {len(frames.open)},
+    }
+    return [text for text, is_so in wrong.items() if is_so]
 
+
+def compare(loop: Loop, server: Server, project: int, frames: Frames, login: Login) -> None:
+    """Print the rates of pull and rasterise beside those of their peers, and how exact PIL's masks are."""
+    folder = loop.folder.parent / "race"
+    folder.mkdir()
     export = folder / "export.json"
     export.write_bytes(server.get(f"/api/projects/{project}/export", {"exportType": "JSON"}).content)
     params, access = load_params(loop.folder / "params.yaml"), Credentials(login.url, login.api_key)
@@ -260,32 +219,48 @@ def run(folder: Path, login: Login, frames: Frames, epochs: int, loop: Loop) -> 
         "maskloop": lambda target: pull(params, target, Silent(), access),
         "label-studio-sdk": lambda target: sdk_pull(login, project, target),
     }
-    race("pull", len(rows) + len(frames.open), pulls, folder)
     painters: dict[str, Callable[[Path], object]] = {
         "maskloop": lambda target: fresh_rasterise(params, loop.folder, target),
         "json + PIL": lambda target: pil_rasterise(export, target),
     }
-    race("rasterise", len(rows), painters, folder)
-    pil = Equality.of((folder / "rasterise" / "json + PIL-0" / path.name, path) for path in published.values())
-    print(f"PIL       {pil}")
-    wrong = {
-        f"only {len(rows)} of {len(published)} annotated frames gave a mask": len(rows) != len(published),
-        f"equal pixels are under {REQUIRED_SHARE:.1%}": ours.share < REQUIRED_SHARE,
-        f"the server should hold {len(frames.open)} predictions": {held, predicted} != {len(frames.open)},
-    }
-    return [text for text, is_so in wrong.items() if is_so]
+    annotated = frames.train + frames.val
+    race("pull", len(annotated + frames.open), pulls, folder)
+    race("rasterise", len(annotated), painters, folder)
+    drawn = folder / "rasterise" / "json + PIL-0"
+    print(f"PIL       {Equality.of((drawn / path.name, published_mask(path)) for path in annotated)}")
 
 
-def main() -> None:
-    """Run the benchmark; whatever happens, the server ends with it."""
+def run(folder: Path, login: Login, frames: Frames, epochs: int) -> list[str]:
+    """The whole benchmark on a server that is up. Returns what is wrong."""
+    folder.mkdir()
+    loop, server = Loop(folder, login), Server.open(login.url, login.api_key)
+    project = fill_server(loop, server, frames, epochs)
+    for verb in STAGES:
+        loop.maskloop(verb)
+    before = fingerprint(folder / "data")
+    for verb in AGAIN:
+        loop.maskloop(verb, name=f"{verb} again")
+    changed = [] if fingerprint(folder / "data") == before else ["the stages with nothing new changed data/"]
+    wrong = examine(loop, server, project, frames) + changed
+    compare(loop, server, project, frames, login)
+    return wrong
+
+
+def parsed_arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("camvid", nargs="?", type=Path, default=Path("../shared/camvid"))
     parser.add_argument("--server-command", type=Path, default=Path(".venv-label-studio/bin/label-studio"))
     parser.add_argument("--frames", type=int, default=130, help="annotated frames to train on")
     parser.add_argument("--val", type=int, default=30, help="annotated frames to validate with")
     parser.add_argument("--open", type=int, default=30, help="frames without annotation, to predict")
-    parser.add_argument("--epochs", type=int, default=6)
-    arguments = parser.parse_args()
+    parser.add_argument("--epochs", type=int, default=8, help="with 130 frames 5-11 s each on two cores")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Run the benchmark; whatever happens, the server ends with it."""
+    arguments = parsed_arguments()
     camvid = arguments.camvid.resolve()
     if not (camvid / "trainannot").is_dir():
         sys.exit(f"{arguments.camvid} holds no CamVid (train, trainannot, val, valannot)")
@@ -293,22 +268,18 @@ def main() -> None:
         sys.exit("no `maskloop` on the path: activate its environment")
     frames = Frames.choose(camvid, arguments.frames, arguments.val, arguments.open)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
-    print(
-        f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; seconds, and what each step said:\n", flush=True
-    )
+    print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}; seconds, and what each step said:\n")
     with tempfile.TemporaryDirectory(prefix="camvid-loop-") as temporary:
         local = LocalServer(Path(temporary) / "label-studio", arguments.server_command)
         try:
             started = time.perf_counter()
-            for _ in local.start():
-                pass
+            list(local.start())
             login = local.login()
             assert login is not None
-            project = Path(temporary) / "project"
-            project.mkdir()
-            loop = Loop(project, login)
-            loop.row("server start", time.perf_counter() - started, "Label Studio with an empty data folder")
-            wrong = run(Path(temporary), login, frames, arguments.epochs, loop)
+            row("server start", time.perf_counter() - started, "Label Studio with an empty data folder")
+            wrong = run(Path(temporary) / "project", login, frames, arguments.epochs)
+        except MaskloopError as error:
+            sys.exit(f"{error} {error.remedy or ''}")
         finally:
             local.stop()
     if wrong:
