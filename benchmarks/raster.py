@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from pipeline.raster import paint_polygons
+from pipeline.scanline import paint_polygons
 from schemas.labels import VOID_INDEX
 
 ROUNDS = 15

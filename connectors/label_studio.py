@@ -197,9 +197,14 @@ class LabelStudioProject:
 
     def predicted_tasks(self, model_version: str) -> set[int]:
         """Ids of the tasks that hold a prediction of a model version."""
-        query = {"fields": "all", "include": "id,predictions_model_versions", "page_size": 1000}
-        pages = self._pages(query, filters=[], after=0)
-        return {raw["id"] for raw in pages if model_version in raw["predictions_model_versions"].split(",")}
+        holds = {
+            "filter": "filter:tasks:predictions_model_versions",
+            "operator": "contains",
+            "type": "List",
+            "value": [model_version],
+        }
+        query = {"fields": "task_only", "include": "id", "page_size": self._page_size}
+        return {raw["id"] for raw in self._pages(query, [holds], after=0)}
 
     def _pages(self, query: dict[str, Any], filters: list[dict[str, Any]], after: int) -> Iterator[dict[str, Any]]:
         while True:

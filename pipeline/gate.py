@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from connectors.storage import write_json
+from connectors.storage import read_json, write_json
 from pipeline import checkpoint
 from pipeline.dataset import Sample, read_samples, require
 from pipeline.inference import load_network, measure
@@ -28,8 +28,8 @@ def gate(params: Params, folder: Path, progress: Progress) -> str:
     val = samples["val"]
     challenger = measured(params, folder / CHALLENGER_DIR, val, progress)
     champion, decision, reason = judge(params, folder, challenger, val, progress)
-    if decision == "promoted":
-        checkpoint.copy(folder / CHALLENGER_DIR, folder / CHAMPION_DIR)
+    if champion is challenger:  # decided before, perhaps by a run that was killed before DVC took note of it
+        champion, decision, reason = _last_word(folder, challenger) or (champion, decision, reason)
     now = challenger if decision == "promoted" or champion is None else champion
     report = {
         "decision": decision,
@@ -40,6 +40,8 @@ def gate(params: Params, folder: Path, progress: Progress) -> str:
         "val_samples": len(val),
     }
     write_json(folder / GATE, report)
+    if decision == "promoted":
+        checkpoint.copy(folder / CHALLENGER_DIR, folder / CHAMPION_DIR)
     return f"{decision}: {reason}"
 
 
@@ -62,6 +64,16 @@ def judge(
     if challenger["mean_iu"] >= champion["mean_iu"] - tolerance:
         return champion, "promoted", f"{rounded}{allowed}"
     return champion, "kept", f"the challenger is worse: {rounded}{allowed}"
+
+
+def _last_word(folder: Path, challenger: dict[str, Any]) -> tuple[dict[str, Any] | None, str, str] | None:
+    """What `reports/gate.json` says of this challenger, if it is about this one: champion before, decision, reason."""
+    if not (folder / GATE).is_file():
+        return None
+    last = read_json(folder / GATE)
+    if last["challenger"]["model_version"] != challenger["model_version"]:
+        return None
+    return last["champion_before"], last["decision"], last["reason"]
 
 
 def measured(params: Params, model_dir: Path, val: list[Sample], progress: Progress) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from connectors.storage import write_bytes
-from schemas.errors import DataError, ParamsError
+from schemas.errors import DataError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 """maskloop is installed editable: its own params.yaml and dvc.yaml are the templates."""
@@ -19,16 +19,17 @@ IGNORED = (".env", "/.maskloop/")
 
 
 def init(folder: Path, project: int, force: bool) -> Iterator[str]:
-    """Write what is missing; yields a line for each thing done.
+    """Write what is missing; yields a line for each thing done. An existing params.yaml is replaced only by `force`.
 
-    Raises ParamsError if params.yaml exists and `force` is not given, DataError if DVC can't be set up.
+    Raises DataError if DVC can't be set up.
     """
     params = folder / "params.yaml"
     if params.exists() and not force:
-        raise ParamsError(f"{params.absolute()} exists", "Edit it, or say --force to replace it.")
-    template = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
-    write_bytes(params, re.sub(r"(?m)^(  project:) \d+", rf"\1 {project}", template).encode())
-    yield "params.yaml written: name your server and your classes in it"
+        yield "params.yaml is here already and stays as it is (--force replaces it)"
+    else:
+        template = (CHECKOUT / "params.yaml").read_text(encoding="utf-8")
+        write_bytes(params, re.sub(r"(?m)^(  project:) \d+", rf"\1 {project}", template).encode())
+        yield "params.yaml written: name your server and your classes in it"
     if not (folder / "dvc.yaml").exists():
         shutil.copyfile(CHECKOUT / "dvc.yaml", folder / "dvc.yaml")
         yield "dvc.yaml written: the stages"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import os
+import signal
 import subprocess
 import sys
 from contextlib import AbstractContextManager
@@ -36,7 +38,7 @@ MEANINGS = {
     Verdict.PROMOTED: f"a new champion; its numbers are in {GATE}",
     Verdict.FAILED: "dvc repro failed; what it said is above, and everything is as the last finished stage left it",
     Verdict.KEPT: f"the challenger was not better, the champion stays; the numbers are in {GATE}",
-    Verdict.NOTHING_NEW: "no new training data, so nothing was trained",
+    Verdict.NOTHING_NEW: "no new training data, so the champion stands",
     Verdict.BUSY: "another round is running in this folder",
 }
 
@@ -47,11 +49,10 @@ def retrain(folder: Path, environment: dict[str, str]) -> Verdict:
         raise DataError(f"{folder.absolute()} has no dvc.yaml", "Run `maskloop init` there.")
     try:
         with locked(folder):
-            trained_before = _locked_stage(folder, "train")
-            command = [sys.executable, "-m", "dvc", "repro"]
-            if subprocess.run(command, cwd=folder, env=environment, check=False).returncode != 0:
+            gate_before = _locked_stage(folder, "gate")
+            if _repro(folder, environment) != 0:
                 return Verdict.FAILED
-            if _locked_stage(folder, "train") == trained_before:
+            if _locked_stage(folder, "gate") == gate_before:
                 return Verdict.NOTHING_NEW
             promoted = read_json(folder / GATE)["decision"] == "promoted"
             return Verdict.PROMOTED if promoted else Verdict.KEPT
@@ -70,6 +71,22 @@ def locked(folder: Path) -> AbstractContextManager[object]:
         return lock.acquire(timeout=0)
     except Timeout:
         raise BusyError(f"another round is running in {folder.absolute()}") from None
+
+
+def _repro(folder: Path, environment: dict[str, str]) -> int:
+    """Exit code of `dvc repro`. A SIGTERM meanwhile ends it with all its stages, so that no round outlives its lock."""
+    command = [sys.executable, "-m", "dvc", "repro"]
+    with subprocess.Popen(command, cwd=folder, env=environment, start_new_session=True) as process:
+
+        def end(*_: object) -> None:
+            os.killpg(process.pid, signal.SIGTERM)
+
+        before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            return process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _locked_stage(folder: Path, stage: str) -> Any:

@@ -128,7 +128,9 @@ def test_a_data_stage_killed_anywhere_ends_in_the_same_state(
 
 
 def test_source_and_classes_are_enough(source: Sections, classes: list[Sections], tmp_path: Path):
-    minimal = project(tmp_path, source=source, classes=classes)
+    minimal = ProjectFolder(tmp_path)
+    minimal.params(source=source, classes=classes)
+    minimal.ok("maskloop", "init")
     minimal.ok("dvc", "repro", "split")
     assert {row["split"] for row in pq.read_table(tmp_path / "data/manifest.parquet").to_pylist()} >= {"train", "val"}
 

@@ -1,6 +1,7 @@
 """Evaluate and gate on drawn data."""
 
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -57,12 +58,21 @@ def test_no_champion_means_promotion(folder):
     assert checkpoint.read_card(folder / CHAMPION_DIR) == checkpoint.read_card(folder / CHALLENGER_DIR)
 
 
-def test_a_second_look_keeps_the_champion_and_the_bytes(folder):
+@pytest.mark.parametrize("killed_before", ["the copy", "dvc.lock"])
+def test_killed_and_run_again_it_ends_in_the_same_state(folder, killed_before):
     gate(drawn_params(), folder, Silent())
-    assert gate(drawn_params(), folder, Silent()) == "kept: the challenger is the champion already"
     first = (folder / GATE).read_bytes()
-    gate(drawn_params(), folder, Silent())
+    if killed_before == "the copy":
+        shutil.rmtree(folder / CHAMPION_DIR)
+    assert gate(drawn_params(), folder, Silent()) == "promoted: there was no champion"
     assert (folder / GATE).read_bytes() == first
+    assert checkpoint.read_card(folder / CHAMPION_DIR) == checkpoint.read_card(folder / CHALLENGER_DIR)
+
+
+def test_the_champion_as_its_own_challenger_is_kept(folder):
+    gate(drawn_params(), folder, Silent())
+    (folder / GATE).unlink()
+    assert gate(drawn_params(), folder, Silent()) == "kept: the challenger is the champion already"
 
 
 def test_a_worse_challenger_is_not_promoted_unless_tolerated(folder, trained):

@@ -8,7 +8,7 @@ import yaml
 
 from pipeline import init as module
 from pipeline.init import CHECKOUT, init
-from schemas.errors import DataError, ParamsError
+from schemas.errors import DataError
 from schemas.params import LabelStudioSource, load_params
 
 
@@ -31,13 +31,12 @@ class TestFiles:
         assert (tmp_path / ".gitignore").read_text() == ".env\n/.maskloop/\n"
         assert [line.split()[0] for line in said] == ["params.yaml", "dvc.yaml", ".gitignore", "DVC"]
 
-    def test_what_exists_is_not_overwritten(self, tmp_path: Path):
+    def test_existing_params_stay_and_the_rest_is_made(self, tmp_path: Path):
         (tmp_path / "params.yaml").write_text("mine")
-        with pytest.raises(ParamsError, match=r"params\.yaml exists") as caught:
-            list(init(tmp_path, 1, force=False))
-        assert "--force" in caught.value.remedy
-        assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]
+        said = list(init(tmp_path, 1, force=False))
+        assert "--force" in said[0]
         assert (tmp_path / "params.yaml").read_text() == "mine"
+        assert (tmp_path / "dvc.yaml").exists()
 
     def test_force_replaces_params_alone(self, tmp_path: Path):
         (tmp_path / "params.yaml").write_text("mine")

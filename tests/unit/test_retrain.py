@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -79,3 +80,25 @@ def test_every_verdict_has_its_exit_code_and_meaning():
         "BUSY": 5,
     }
     assert len({verdict.meaning for verdict in Verdict}) == 5
+
+
+def test_a_sigterm_ends_the_running_stage_too(folder: Path):
+    stages = {"train": {"cmd": "echo $$ > pid && exec sleep 300"}}
+    (folder / "dvc.yaml").write_text(yaml.safe_dump({"stages": stages}))
+    script = (
+        "import os; from pathlib import Path; from pipeline.retrain import retrain; retrain(Path(), dict(os.environ))"
+    )
+    root = str(Path(__file__).parents[2])
+    process = subprocess.Popen([sys.executable, "-c", script], cwd=folder, env=ENVIRONMENT | {"PYTHONPATH": root})
+    deadline = time.monotonic() + 60
+    while not (folder / "pid").exists() or not (folder / "pid").read_text().strip():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.terminate()
+    process.wait(timeout=30)
+    stage = int((folder / "pid").read_text())
+    while Path(f"/proc/{stage}").exists() and "zombie" not in Path(f"/proc/{stage}/status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with locked(folder):
+        pass

@@ -1,0 +1,227 @@
+"""The compiled part of `pipeline.raster`: scanlines over pixel centres, decided exactly.
+
+The answer is that of rational arithmetic on the float64 coordinates, not an approximation: a crossing of a row of
+centres is located in floating point with a bound on the error, and where a centre lies within the bound, the sign of an
+orientation determinant decides, evaluated exactly as an expansion (J. R. Shewchuk, "Adaptive Precision Floating-Point
+Arithmetic and Fast Robust Geometric Predicates", Discrete & Computational Geometry 18, 1997). Coordinates must be 0 or
+of a magnitude in 1e-140 .. 1e140, so that no product under- or overflows.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Mask = NDArray[np.uint8]
+Columns = NDArray[np.int32]
+
+CROSSING_ERROR = 2.0**-49
+"""Bound on the error of a crossing's x relative to |ax| + |bx| + 1: eight roundings of at most 2⁻⁵³ each, doubled."""
+
+SPLITTER = 2.0**27 + 1.0
+MANY_CROSSINGS = 32
+"""Rows with more crossings are painted by a parity sweep, others by sorting."""
+
+
+@njit(cache=True)
+def _two_sum(a: float, b: float) -> tuple[float, float]:
+    """Rounded sum and its error: a + b = high + low exactly (Shewchuk, theorem 7)."""
+    high = a + b
+    b_virtual = high - a
+    return high, (a - (high - b_virtual)) + (b - b_virtual)
+
+
+@njit(cache=True)
+def _two_product(a: float, b: float) -> tuple[float, float]:
+    """Rounded product and its error: a · b = high + low exactly (Shewchuk, theorem 18)."""
+    high = a * b
+    a_big = SPLITTER * a
+    a_high = a_big - (a_big - a)
+    a_low = a - a_high
+    b_big = SPLITTER * b
+    b_high = b_big - (b_big - b)
+    b_low = b - b_high
+    return high, a_low * b_low - (((high - a_high * b_high) - a_low * b_high) - a_high * b_low)
+
+
+@njit(cache=True)
+def _sign_by_expansion(ax: float, ay: float, bx: float, by: float, cx: float, cy: float) -> float:
+    """Number with the sign of ax·by − ay·bx + bx·cy − by·cx + cx·ay − cy·ax."""
+    factors = ((ax, by), (-ay, bx), (bx, cy), (-by, cx), (cx, ay), (-cy, ax))
+    expansion: Floats = np.zeros(2 * len(factors))
+    for size in range(len(factors)):
+        high, low = _two_product(factors[size][0], factors[size][1])
+        for end, carry in ((2 * size, low), (2 * size + 1, high)):  # GROW-EXPANSION, theorem 10
+            for i in range(end):
+                carry, expansion[i] = _two_sum(carry, expansion[i])
+            expansion[end] = carry
+    for i in range(expansion.size - 1, -1, -1):
+        if expansion[i] != 0.0:
+            return float(expansion[i])
+    return 0.0
+
+
+@njit(cache=True)
+def _is_left(ax: float, ay: float, bx: float, by: float, cx: float, cy: float) -> bool:
+    """Whether c lies strictly left of the edge from a down to b (ay ≤ cy < by). Exact."""
+    acx, acx_error = _two_sum(ax, -cx)
+    acy, acy_error = _two_sum(ay, -cy)
+    bcx, bcx_error = _two_sum(bx, -cx)
+    bcy, bcy_error = _two_sum(by, -cy)
+    if acx_error == 0.0 and acy_error == 0.0 and bcx_error == 0.0 and bcy_error == 0.0:
+        left, left_low = _two_product(acx, bcy)
+        right, right_low = _two_product(acy, bcx)
+        return left > right or (left == right and left_low > right_low)  # rounding is monotone
+    return _sign_by_expansion(ax, ay, bx, by, cx, cy) > 0.0
+
+
+@njit(cache=True)
+def _first_row(y: float, height: int) -> int:
+    """First row whose centre is at y or below, in 0 .. height."""
+    t = y - 0.5
+    if not t > 0.0:
+        return 0
+    return height if t >= height else math.ceil(t)
+
+
+@njit(cache=True)
+def _first_column(t: float, bound: float, ax: float, ay: float, bx: float, by: float, cy: float, width: int) -> int:
+    """First column whose centre, on the line y = cy, is not left of the edge from a down to b, in 0 .. width.
+
+    `t` estimates where the edge crosses the line, in columns (centre to centre), to within `bound`.
+    """
+    if not t > -bound:
+        return 0
+    if t > width + bound:
+        return width
+    low, high = 0, width
+    if bound < 0.5:
+        column = math.ceil(t)
+        gap = column - t
+        if bound < gap < 1.0 - bound:
+            return min(column, width)
+        nearest = column if gap < 0.5 else column - 1
+        low, high = max(nearest, 0), min(nearest + 1, width)
+    while low < high:
+        middle = (low + high) // 2
+        if _is_left(ax, ay, bx, by, middle + 0.5, cy):
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(cache=True)
+def _sweep_row(mask: Mask, row: int, columns: Columns, value: int) -> None:
+    """Paint what an odd number of crossings lie left of; for rows with many crossings."""
+    toggles = np.zeros(mask.shape[1] + 1, np.uint8)
+    for column in columns:
+        toggles[column] ^= 1
+    inside = 0
+    for column in range(mask.shape[1]):
+        inside ^= toggles[column]
+        if inside:
+            mask[row, column] = value
+
+
+@njit(cache=True)
+def _paint_rows(mask: Mask, top: int, bottom: int, columns: Columns, row_ends: Ints, value: int) -> None:
+    """Paint between the 1st and 2nd, 3rd and 4th … crossing of each row; a row's crossings come in any order."""
+    start = 0
+    for row in range(top, bottom):
+        end = row_ends[row]
+        if end - start > MANY_CROSSINGS:
+            _sweep_row(mask, row, columns[start:end], value)
+            start = end
+        for i in range(start + 1, end):
+            column, j = columns[i], i
+            while j > start and columns[j - 1] > column:
+                columns[j] = columns[j - 1]
+                j -= 1
+            columns[j] = column
+        for i in range(start, end, 2):
+            mask[row, columns[i] : columns[i + 1]] = value
+        start = end
+
+
+@njit(cache=True)
+def paint_polygons(mask: Mask, points_px: Floats, ring_starts: Ints, region_starts: Ints, values: Mask) -> None:
+    """Paint polygons into `mask` in place, later regions over earlier ones.
+
+    Args:
+        mask: uint8 (H, W), C-contiguous.
+        points_px: float64 (N, 2), columns x, y in pixels; rings one after the other, each closed by itself.
+        ring_starts: int64 (R + 1,), ring i has the points ring_starts[i] .. ring_starts[i + 1].
+        region_starts: int64 (G + 1,), region g has the rings region_starts[g] .. region_starts[g + 1] (even-odd).
+        values: uint8 (G,), what each region is painted with.
+    """
+    height, width = mask.shape
+    rows = np.empty(points_px.shape[0], np.int32)
+    for point in range(rows.size):
+        rows[point] = _first_row(points_px[point, 1], height)
+    row_ends = np.zeros(height + 1, np.int64)
+    columns = np.empty(4096, np.int32)
+    for region in range(values.size):
+        rings = range(region_starts[region], region_starts[region + 1])
+        # Rows that the region's edges begin and cease to cross …
+        top, bottom = height, 0
+        for ring in rings:
+            previous = ring_starts[ring + 1] - 1
+            for point in range(ring_starts[ring], ring_starts[ring + 1]):
+                row, end = rows[previous], rows[point]
+                previous = point
+                if row != end:
+                    row, end = min(row, end), max(row, end)
+                    row_ends[row] += 1
+                    row_ends[end] -= 1
+                    top, bottom = min(top, row), max(bottom, end)
+        # … become the places in `columns` where each row's crossings start …
+        crossings, total = 0, 0
+        for row in range(top, bottom):
+            crossings += row_ends[row]
+            row_ends[row] = total
+            total += crossings
+        if total > columns.size:
+            columns = np.empty(2 * total, np.int32)
+        # … and, as the crossings are put there, end.
+        for ring in rings:
+            previous = ring_starts[ring + 1] - 1
+            for point in range(ring_starts[ring], ring_starts[ring + 1]):
+                a, b = (previous, point) if rows[previous] < rows[point] else (point, previous)
+                previous = point
+                if rows[a] == rows[b]:
+                    continue
+                ax, ay, bx, by = points_px[a, 0], points_px[a, 1], points_px[b, 0], points_px[b, 1]
+                slope, bound = (bx - ax) / (by - ay), CROSSING_ERROR * (abs(ax) + abs(bx) + 1.0)
+                for row in range(rows[a], rows[b]):
+                    t = ax + (row + 0.5 - ay) * slope - 0.5
+                    columns[row_ends[row]] = _first_column(t, bound, ax, ay, bx, by, row + 0.5, width)
+                    row_ends[row] += 1
+        _paint_rows(mask, top, bottom, columns, row_ends, values[region])
+        row_ends[top : bottom + 1] = 0
+
+
+@njit(cache=True)
+def paint_ellipse(
+    mask: Mask, x: float, y: float, radius_x: float, radius_y: float, cos: float, sin: float, value: int
+) -> None:
+    """Paint one ellipse into `mask` (uint8 (H, W)) in place: the pixels whose centre lies strictly inside.
+
+    Centre and radii in pixels; `cos`, `sin` of its rotation, clockwise about the centre.
+    """
+    height, width = mask.shape
+    reach_x = math.hypot(radius_x * cos, radius_y * sin) + 1.0
+    reach_y = math.hypot(radius_x * sin, radius_y * cos) + 1.0
+    left, right = _first_row(x - reach_x, width), _first_row(x + reach_x, width)
+    for row in range(_first_row(y - reach_y, height), _first_row(y + reach_y, height)):
+        dy = row + 0.5 - y
+        for column in range(left, right):
+            dx = column + 0.5 - x
+            u, v = (dx * cos + dy * sin) / radius_x, (dy * cos - dx * sin) / radius_y
+            if u * u + v * v < 1.0:
+                mask[row, column] = value
