@@ -32,20 +32,6 @@ from schemas.params import Params, parse_params
 
 CLASSES = ["sky", "building", "pole", "road", "sidewalk", "tree", "sign", "fence", "car", "pedestrian", "bicyclist"]
 PUBLISHED_VOID = 11
-BEST: dict[str, Any] = {
-    "size_hw": [360, 480],
-    "crop_hw": [192, 256],
-    "epochs": 40,
-    "batch_size": 4,
-    "learning_rate": 2e-3,
-    "class_weights": "sqrt_median_frequency",
-    "validate_every": 5,
-    "augment": [
-        {"HorizontalFlip": {"p": 0.5}},
-        {"RandomScale": {"scale_limit": [-0.5, 0.25], "p": 1.0}},
-        {"ColorJitter": {"brightness": 0.3, "contrast": 0.3, "saturation": 0.3, "hue": 0.03, "p": 0.8}},
-    ],
-}
 
 
 class Printed:
@@ -104,7 +90,7 @@ def camvid_params(changes: dict[str, Any]) -> Params:
         {
             "source": {"kind": "label_studio_export", "path": "unused.json"},
             "classes": [{"name": name} for name in CLASSES],
-            "train": {**BEST, **changes},
+            "train": changes,
         }
     )
 
