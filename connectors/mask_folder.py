@@ -1,38 +1,56 @@
-"""A folder of images with a folder of class-index masks of the same names, as CamVid and many others are published."""
+"""A folder of images with a folder of class-index masks of the same names, as CamVid and many others are published.
+
+A whole data set is `<split>/images/`, `<split>/masks/` and `classes.txt`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-import yaml
-from numpy.typing import NDArray
-
-from connectors.masks import read_mask
-from schemas.errors import DataError, ParamsError
-from schemas.labels import VOID_INDEX
-from schemas.params import ClassParams, Params, parse_params
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp"})
+from connectors.format_files import IMAGE_SUFFIXES, labelled_by_mask, read_classes, write_classes, write_image
+from connectors.labelled import Labelled, Sample
+from connectors.masks import write_mask
+from schemas.errors import DataError
+from schemas.labels import ClassMap
+from schemas.manifest import SPLITS
+from schemas.params import ClassParams
 
 
-def read_classes(path: Path) -> tuple[ClassParams, ...]:
-    """Classes from a file: one name a line (.txt), or YAML: a list as `classes` in params.yaml, or a whole params.yaml.
+class MaskFolder:
+    """Images, grey PNGs, and a list of class names."""
 
-    Raises ParamsError if the file is missing or holds something else.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-        raw: Any = text.rstrip().split("\n") if path.suffix == ".txt" else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ParamsError(f"the class file {path} can't be read: {error}") from error
-    entries = raw.get("classes") if isinstance(raw, dict) else raw
-    if not isinstance(entries, list):
-        raise ParamsError(f"the class file {path} holds no list of classes", "Give one class a line, in index order.")
-    named = [{"name": entry.strip()} if isinstance(entry, str) else entry for entry in entries]
-    params: Params = parse_params({"source": {"kind": "label_studio", "project": 1}, "classes": named}, str(path))
-    return params.classes
+    def write(self, samples: Iterable[Sample], class_map: ClassMap, folder: Path) -> Iterator[Path]:
+        """See `Format.write`."""
+        for sample in samples:
+            yield write_image(sample, folder / sample.split / "images" / sample.name)
+            path = folder / sample.split / "masks" / f"{sample.name}.png"
+            write_mask(path, sample.mask)
+            yield path
+        yield write_classes(folder / "classes.txt", class_map.names)
+
+    def classes(self, folder: Path) -> tuple[ClassParams, ...]:
+        """See `Format.classes`: classes.txt."""
+        return read_classes(folder / "classes.txt")
+
+    def read(self, folder: Path, classes: Sequence[str], void: frozenset[int]) -> Iterator[Labelled]:
+        """See `Format.read`."""
+        splits = [split for split in SPLITS if (folder / split).is_dir()]
+        if not splits:
+            raise DataError(f"{folder} holds none of the folders {', '.join(SPLITS)}", "Name images and masks instead.")
+        for split in splits:
+            yield from read_pairs(folder / split / "images", folder / split / "masks", len(classes), void, split)
+
+
+MASK_FOLDER = MaskFolder()
+
+
+def read_pairs(
+    images: Path, masks: Path, classes: int, void: frozenset[int], split: str | None = None
+) -> Iterator[Labelled]:
+    """The images of one folder with the masks of another, by name. Raises DataError, see `pairs` and `Format.read`."""
+    for image, mask in pairs(images, masks):
+        yield labelled_by_mask(image, mask, classes, void, split)
 
 
 def pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
@@ -55,21 +73,3 @@ def pairs(images: Path, masks: Path) -> list[tuple[Path, Path]]:
     if not image_of:
         raise DataError(f"{images} holds no image", f"Known are {', '.join(sorted(IMAGE_SUFFIXES))}.")
     return [(path, mask_of[stem]) for stem, path in image_of.items()]
-
-
-def read_class_mask(path: Path, classes: int, void: frozenset[int]) -> NDArray[np.uint8]:
-    """A mask, uint8 (H, W), with every value of `void` turned into 255.
-
-    Raises DataError if it holds a value that is neither a class index nor void.
-    """
-    mask = read_mask(path)
-    lookup = np.arange(VOID_INDEX + 1, dtype=np.uint8)
-    lookup[list(void)] = VOID_INDEX
-    mask = lookup[mask]
-    unknown = sorted({int(value) for value in np.unique(mask)} - set(range(classes)) - {VOID_INDEX})
-    if unknown:
-        raise DataError(
-            f"{path} holds the values {unknown}, expected 0..{classes - 1} or void",
-            "Add classes, or say --void VALUE for pixels without a class.",
-        )
-    return mask

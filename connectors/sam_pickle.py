@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco
 
+from connectors.coco_rle import compress, decode, decompress, encode, proven
 from connectors.numeric_pickle import MALFORMED, REMEDY, PlainArray, PlainScalar, load_numeric_pickle
 from connectors.storage import write_bytes
 from schemas.errors import DataError
@@ -49,7 +50,7 @@ class Prelabel:
         stability_score: float = 0.0,
     ) -> Prelabel:
         """The pre-label of a bool (H, W) mask."""
-        return cls._from_rle(_encode(mask), points_xy, predicted_iou, stability_score)
+        return cls._from_rle(encode(mask), points_xy, predicted_iou, stability_score)
 
     @classmethod
     def from_runs(
@@ -61,7 +62,7 @@ class Prelabel:
         stability_score: float = 0.0,
     ) -> Prelabel:
         """The pre-label of column-major run lengths that begin with background, in pixels."""
-        return cls._from_rle(_compress(runs, size_hw), points_xy, predicted_iou, stability_score)
+        return cls._from_rle(compress(runs, size_hw), points_xy, predicted_iou, stability_score)
 
     @classmethod
     def _from_rle(
@@ -85,9 +86,7 @@ class Prelabel:
 
     def mask(self, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
         """Decode to bool (H, W)."""
-        runs = _decompress(self.counts)
-        inside = np.arange(len(runs)) % 2 == 1
-        return np.repeat(inside, runs).reshape(size_hw, order="F")
+        return decode(decompress(self.counts), size_hw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,54 +168,19 @@ def _parse_record(record: dict[str, Any], size_hw: tuple[int, int]) -> Prelabel:
 
 def _rle(segmentation: Any, size_hw: tuple[int, int]) -> dict[str, Any]:
     """COCO's compressed RLE of any of the three forms, proven to cover exactly `size_hw`."""
-    height, width = size_hw
     if isinstance(segmentation, PlainArray):
         mask = segmentation.value
         if mask.dtype != np.bool_ or mask.shape != size_hw:
             raise DataError(f"a mask is a {mask.dtype} array of shape {mask.shape}, expected bool {size_hw}")
-        return _encode(mask)
+        return encode(mask)
     size = tuple(_whole(value) for value in segmentation["size"])
     if size != size_hw:
         raise DataError(f"a mask has size {size}, expected {size_hw}")
     counts = segmentation["counts"]
-    compressed = isinstance(counts, bytes | str)
-    runs = _decompress(counts) if compressed else [_whole(value) for value in _items(counts)]
-    if sum(runs) != height * width or min(runs) < 0:
-        raise DataError(f"the run lengths of a mask sum up to {sum(runs)} px, expected {height * width}")
-    if compressed:
-        return {"size": [height, width], "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
-    return _compress(runs, size_hw)
-
-
-def _encode(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    rle: dict[str, Any] = coco.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return rle
-
-
-def _compress(runs: list[int], size_hw: tuple[int, int]) -> dict[str, Any]:
-    rle: dict[str, Any] = coco.frPyObjects({"size": list(size_hw), "counts": runs}, *size_hw)
-    return rle
-
-
-def _decompress(counts: bytes | str) -> list[int]:
-    """Run lengths of COCO's compressed form: 5 bits a character; the fourth on are differences to the last but one."""
-    runs: list[int] = []
-    value = shift = 0
-    for character in counts.encode("ascii") if isinstance(counts, str) else counts:
-        bits = character - 48
-        if not 0 <= bits < 64 or shift > 60:
-            raise DataError("the compressed run lengths of a mask are corrupt")
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value = shift = 0
-    if shift or not runs:
-        raise DataError("the compressed run lengths of a mask break off")
-    return runs
+    if isinstance(counts, bytes | str):
+        proven(counts, size_hw)
+        return {"size": list(size_hw), "counts": counts.encode("ascii") if isinstance(counts, str) else counts}
+    return compress(proven([_whole(run) for run in _items(counts)], size_hw), size_hw)
 
 
 def _items(value: Any) -> list[Any]:

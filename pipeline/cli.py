@@ -13,8 +13,10 @@ import typer
 from dotenv import dotenv_values
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperGroup
 
 from connectors.base import Credentials
+from connectors.formats import FORMATS, known_format
 from pipeline.display import ConsoleProgress
 from schemas.errors import MaskloopError
 from schemas.params import load_params
@@ -31,11 +33,25 @@ app = typer.Typer(
     help="The loop from annotation to training data to model and back. Run the whole of it with [b]dvc repro[/b].",
     epilog="Start with [b]maskloop init[/b], then [b]maskloop doctor[/b], then [b]dvc repro[/b].",
 )
-import_app = typer.Typer(no_args_is_help=True, help="Make a Label Studio project out of existing data.")
+
+
+class FormatGroup(TyperGroup):
+    """Commands named by formats."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a format. Raises ParamsError, with the nearest, if there is none."""
+        return super().get_command(ctx, known_format(cmd_name))
+
+
+import_app = typer.Typer(
+    cls=FormatGroup, no_args_is_help=True, help="Make a Label Studio project out of a data set in a well-known format."
+)
 demo_app = typer.Typer(
     no_args_is_help=True, help="The whole loop on drawn street scenes, with a Label Studio of its own."
 )
+classes_app = typer.Typer(no_args_is_help=True, help="The class contract: which index each class has, for good.")
 app.add_typer(import_app, name="import")
+app.add_typer(classes_app, name="classes")
 app.add_typer(demo_app, name="demo")
 
 out = Console(highlight=False, soft_wrap=True, emoji=False)
@@ -160,43 +176,145 @@ def retrain() -> None:
     raise typer.Exit(verdict.value)
 
 
+ClassesOption = Annotated[
+    Path | None, typer.Option(help="Class names in index order: .txt, or YAML such as a params.yaml.")
+]
+TitleOption = Annotated[str | None, typer.Option(help="Title of the new project. Default: the folder's name.")]
+ProjectOption = Annotated[int | None, typer.Option(help="Add to this project instead of a new one.")]
+VoidOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        min=0, max=255, help="Value without a class: of a mask (besides 255), a category id. May be repeated."
+    ),
+]
+GroupOption = Annotated[str | None, typer.Option(help="Its first group, found in the name, is data.video.")]
+SplitOption = Annotated[str | None, typer.Option(help="Becomes data.split, for split.assigned_by.")]
+ToleranceOption = Annotated[float, typer.Option(min=0, help="Pixels that polygons may leave the edges by; 0 is exact.")]
+UrlOption = Annotated[str | None, typer.Option(help="The server, if not LABEL_STUDIO_URL.")]
+
+
+def _import(
+    name: str,
+    folder: Path,
+    masks: Path | None,
+    classes: Path | None,
+    title: str | None,
+    project: int | None,
+    void: list[int] | None,
+    options: tuple[float, str | None, str | None],
+    url: str | None,
+) -> None:
+    """Import a whole data set, or the images of one folder with the masks of another."""
+    from connectors.format_files import class_map_of, read_classes
+    from connectors.formats import open_format
+    from connectors.label_studio import Server
+    from connectors.mask_folder import read_pairs
+    from pipeline.import_dataset import TaskOptions, import_dataset
+
+    found = open_format(name)
+    class_map = class_map_of(read_classes(classes) if classes else found.classes(folder))
+    values = frozenset(void or ())
+    labelled = (
+        read_pairs(folder, masks, len(class_map), values) if masks else found.read(folder, class_map.names, values)
+    )
+    access = credentials()
+    server = Server.open(url or access.url, access.api_key)
+    number, tasks = import_dataset(
+        server,
+        labelled,
+        TaskOptions(*options),
+        class_map,
+        title or folder.resolve().name,
+        project,
+        ConsoleProgress(out),
+    )
+    out.print(f"{tasks} tasks in project {number}: {server.url}/projects/{number}/data")
+
+
 @import_app.command(
     "mask-folder",
     epilog=r"Example: [b]maskloop import mask-folder train trainannot --classes classes.txt --void 11 "
     r"--group-regex '^(\w+?)_' --url http://127.0.0.1:8080[/b]",
 )
 def import_mask_folder(
-    images: Annotated[Path, typer.Argument(help="Folder of images.")],
-    masks: Annotated[Path, typer.Argument(help="Folder of class-index PNGs with the same names.")],
-    classes: Annotated[Path, typer.Option(help="Class names in index order: .txt, or YAML such as a params.yaml.")],
-    title: Annotated[
-        str | None, typer.Option(help="Title of the new project. Default: the image folder's name.")
+    images: Annotated[Path, typer.Argument(help="Folder of images; without MASKS that of a whole data set.")],
+    masks: Annotated[
+        Path | None, typer.Argument(help="Folder of class-index PNGs with the same names.", show_default=False)
     ] = None,
-    project: Annotated[int | None, typer.Option(help="Add to this project instead of a new one.")] = None,
-    void: Annotated[
-        list[int] | None, typer.Option(min=0, max=255, help="Mask value without a class, besides 255. May be repeated.")
-    ] = None,
-    group_regex: Annotated[str | None, typer.Option(help="Its first group, found in the name, is data.video.")] = None,
-    split: Annotated[str | None, typer.Option(help="Becomes data.split, for split.assigned_by.")] = None,
-    tolerance: Annotated[
-        float, typer.Option(min=0, help="Pixels that polygons may leave the edges by; 0 is exact.")
-    ] = 0.0,
-    url: Annotated[str | None, typer.Option(help="The server, if not LABEL_STUDIO_URL.")] = None,
+    classes: ClassesOption = None,
+    title: TitleOption = None,
+    project: ProjectOption = None,
+    void: VoidOption = None,
+    group_regex: GroupOption = None,
+    split: SplitOption = None,
+    tolerance: ToleranceOption = 0.0,
+    url: UrlOption = None,
 ) -> None:
     """Make a Label Studio project out of images and class-index masks, traced to polygons."""
-    from connectors.label_studio import Server
-    from connectors.mask_folder import read_classes
-    from pipeline.import_masks import MaskFolder, import_mask_folder
-    from schemas.labels import ClassEntry, ClassMap
+    if masks and not classes:
+        raise typer.BadParameter("is needed: two folders do not name the classes", param_hint="--classes")
+    _import("mask-folder", images, masks, classes, title, project, void, (tolerance, group_regex, split), url)
 
-    entries = [ClassEntry(entry.name, entry.color, entry.priority) for entry in read_classes(classes)]
-    access = credentials()
-    server = Server.open(url or access.url, access.api_key)
-    folder = MaskFolder(images, masks, frozenset(void or ()), tolerance, group_regex, split)
-    number, tasks = import_mask_folder(
-        server, folder, ClassMap(entries), title or images.resolve().name, project, ConsoleProgress(out)
-    )
-    out.print(f"{tasks} tasks in project {number}: {server.url}/projects/{number}/data")
+
+def _import_command(name: str) -> Callable[..., None]:
+    def command(
+        folder: Annotated[Path, typer.Argument(help="The data set's folder.")],
+        classes: ClassesOption = None,
+        title: TitleOption = None,
+        project: ProjectOption = None,
+        void: VoidOption = None,
+        group_regex: GroupOption = None,
+        split: SplitOption = None,
+        tolerance: ToleranceOption = 0.0,
+        url: UrlOption = None,
+    ) -> None:
+        _import(name, folder, None, classes, title, project, void, (tolerance, group_regex, split), url)
+
+    return command
+
+
+for _name, (_, _, _what) in FORMATS.items():
+    if _name != "mask-folder":
+        import_app.command(
+            _name,
+            help=f"Make a Label Studio project out of {_what}.",
+            epilog=f"Example: [b]maskloop import {_name} DIR[/b]",
+        )(_import_command(_name))
+
+
+@app.command(epilog="Example: [b]maskloop export coco exports/coco[/b], in the folder of params.yaml.")
+def export(
+    format_name: Annotated[str, typer.Argument(metavar="FORMAT", help=f"One of {', '.join(FORMATS)}.")],
+    folder: Annotated[Path, typer.Argument(help="Where to; what is unchanged is not written again.")],
+    tolerance: ToleranceOption = 0.0,
+) -> None:
+    """Write the manifest's images and masks in a well-known format."""
+    from pipeline.export_dataset import export_dataset
+
+    params = load_params(Path("params.yaml"))
+    summary = export_dataset(params, Path(), format_name, folder, tolerance, ConsoleProgress(out))
+    out.print(f"[green]export[/green]: {_escaped(summary)}")
+
+
+@classes_app.command("show", epilog="Example: [b]maskloop classes show[/b]")
+def classes_show() -> None:
+    """Print what classes.lock says: index and name of every class."""
+    from pipeline.classes import read_lock
+
+    for name, index in read_lock(Path()).items():
+        out.print(f"{index:3}  {_escaped(name)}")
+
+
+@classes_app.command("rename", epilog="Example: [b]maskloop classes rename tree vegetation[/b]")
+def classes_rename(
+    old: Annotated[str, typer.Argument(help="What classes.lock calls the class.")],
+    new: Annotated[str, typer.Argument(help="What it is to be called.")],
+) -> None:
+    """Give a class another name in classes.lock; its index stays."""
+    from pipeline.classes import rename
+
+    index = rename(Path(), old, new)
+    out.print(f"class {index} is {_escaped(new)} in classes.lock; now rename it in params.yaml and in Label Studio")
 
 
 @demo_app.command("start", epilog="Example: [b]maskloop demo start[/b], or [b]make demo[/b]")

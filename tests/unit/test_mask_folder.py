@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from connectors.mask_folder import pairs, read_class_mask, read_classes
+from connectors.format_files import read_class_mask, read_classes
+from connectors.mask_folder import pairs
 from connectors.masks import write_mask
 from schemas.errors import DataError, ParamsError
 

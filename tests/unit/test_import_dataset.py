@@ -1,4 +1,4 @@
-"""Importing a mask folder into an imitation of a server: what is refused before anything is sent, and what is sent."""
+"""Importing data sets into an imitation of a server: what is refused before anything is sent, and what is sent."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,8 +9,10 @@ import orjson
 import pytest
 from PIL import Image
 
+from connectors.labelled import Instance, Labelled
+from connectors.mask_folder import read_pairs
 from connectors.masks import write_mask
-from pipeline.import_masks import MaskFolder, import_mask_folder
+from pipeline.import_dataset import TaskOptions, import_dataset, result
 from pipeline.progress import Silent
 from schemas.errors import DataError, ParamsError
 from schemas.labels import ClassEntry, ClassMap
@@ -22,6 +24,8 @@ MASK = np.array([[0, 0, 1, 2], [0, 11, 11, 255], [2, 2, 2, 0]], np.uint8)
 
 class FakeServer:
     """Takes projects, uploads and tasks as Label Studio does."""
+
+    url = "http://localhost"
 
     def __init__(self) -> None:
         self.sent: list[str] = []
@@ -44,24 +48,23 @@ class FakeServer:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> MaskFolder:
+def folder(tmp_path: Path) -> Path:
     for name in ("seq1_b", "seq1_a", "seq2_a"):
         (tmp_path / "images").mkdir(exist_ok=True)
         Image.new("RGB", (4, 3)).save(tmp_path / f"images/{name}.png")
         write_mask(tmp_path / f"masks/{name}.png", MASK)
-    return MaskFolder(tmp_path / "images", tmp_path / "masks", frozenset({11}), 0.0, r"^(\w+?)_", "train")
+    return tmp_path
 
 
-def run(server: Any, folder: MaskFolder, project: int | None = None) -> tuple[int, int]:
-    return import_mask_folder(server, folder, CLASS_MAP, "street", project, Silent())
+OPTIONS = TaskOptions(0.0, r"^(\w+?)_", "train")
 
 
-def changed(folder: MaskFolder, **fields: Any) -> MaskFolder:
-    known = {name: getattr(folder, name) for name in MaskFolder.__slots__}
-    return MaskFolder(**known | fields)
+def run(server: Any, folder: Path, options: TaskOptions = OPTIONS, project: int | None = None) -> tuple[int, int]:
+    labelled = read_pairs(folder / "images", folder / "masks", len(CLASS_MAP), frozenset({11}))
+    return import_dataset(server, labelled, options, CLASS_MAP, "street", project, Silent())
 
 
-def test_tasks_hold_image_group_split_and_the_whole_mask(folder: MaskFolder):
+def test_tasks_hold_image_group_split_and_the_whole_mask(folder: Path):
     server = FakeServer()
     assert run(server, folder) == (9, 3)
     assert [task["data"] for task in server.tasks] == [
@@ -74,9 +77,9 @@ def test_tasks_hold_image_group_split_and_the_whole_mask(folder: MaskFolder):
         np.testing.assert_array_equal(painted(work["result"], MASK.shape), np.where(MASK == 11, 255, MASK))
 
 
-def test_a_given_project_is_used(folder: MaskFolder):
+def test_a_given_project_is_used(folder: Path):
     server = FakeServer()
-    assert run(server, changed(folder, group_regex=None, split=None), project=4) == (4, 3)
+    assert run(server, folder, TaskOptions(), project=4) == (4, 3)
     assert "/api/projects/" not in server.sent
     assert set(server.tasks[0]["data"]) == {"name", "image"}
 
@@ -91,10 +94,10 @@ def test_a_given_project_is_used(folder: MaskFolder):
         (r"^seq(1)", "finds no group in 'seq2_a'"),
     ],
 )
-def test_a_wrong_group_regex_is_said_before_anything_is_sent(folder: MaskFolder, pattern: str, said: str):
+def test_a_wrong_group_regex_is_said_before_anything_is_sent(folder: Path, pattern: str, said: str):
     server = FakeServer()
     with pytest.raises(ParamsError, match=said):
-        run(server, changed(folder, group_regex=pattern))
+        run(server, folder, TaskOptions(group_regex=pattern))
     assert server.sent == []
 
 
@@ -107,9 +110,28 @@ def test_a_wrong_group_regex_is_said_before_anything_is_sent(folder: MaskFolder,
         (lambda images, masks: Image.new("RGB", (4, 3)).save(masks), r"masks/seq2_a\.png has mode RGB"),
     ],
 )
-def test_the_file_at_fault_is_named_before_anything_is_sent(folder: MaskFolder, damage, said: str):
+def test_the_file_at_fault_is_named_before_anything_is_sent(folder: Path, damage, said: str):
     server = FakeServer()
-    damage(folder.images / "seq2_a.png", folder.masks / "seq2_a.png")
+    damage(folder / "images/seq2_a.png", folder / "masks/seq2_a.png")
     with pytest.raises(DataError, match=said):
         run(server, folder)
     assert server.sent == []
+
+
+def test_instances_lie_on_one_another_and_their_holes_show_what_is_below(tmp_path: Path):
+    ring = np.ones((5, 6), np.bool_)
+    ring[2, 2:4] = False
+    square = np.array([[1, 1], [4, 1], [4, 3.0], [1, 3]])
+    content = [Instance(0, outline=square), Instance(1, pixels=ring), Instance(255, outline=square[:3])]
+    found = result(Labelled(tmp_path / "a.png", tmp_path / "a.json", ring.shape, content), CLASS_MAP)
+    expected = np.array([[1] * 6, [1, 1, 255, 255, 1, 1], [1, 1, 0, 255, 1, 1], [1] * 6, [1] * 6], np.uint8)
+    np.testing.assert_array_equal(painted(found, ring.shape), expected)
+    assert len({item["id"] for item in found}) == 3
+
+
+def test_the_split_of_the_data_set_goes_into_the_task(folder: Path):
+    for option, expected in ((None, "val"), ("test", "test")):
+        server = FakeServer()
+        labelled = read_pairs(folder / "images", folder / "masks", len(CLASS_MAP), frozenset({11}), "val")
+        import_dataset(server, labelled, TaskOptions(split=option), CLASS_MAP, "street", 4, Silent())
+        assert {task["data"]["split"] for task in server.tasks} == {expected}
