@@ -6,26 +6,29 @@ The format is Label Studio's own, https://labelstud.io/guide/export#Label-Studio
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
+from connectors.label_studio_shapes import SHAPES
 from schemas.errors import RegionError, SourceFormatError
-from schemas.regions import Brush, Ellipse, Polygon, Rectangle, Region, Shape
+from schemas.regions import Region, Shape
 from schemas.tasks import Annotation, Task
-
-SLACK_PCT = 1e-3
-"""Coordinates this far outside 0..100 are rounding, not mistakes."""
 
 NOT_REGIONS = frozenset(
     {"relation", "choices", "textarea", "rating", "number", "datetime", "taxonomy", "pairwise", "ranker"}
     | {"keypoint", "keypointlabels"}
 )
 """Result types that describe a task or a point and cover no pixel."""
+
+HOLE = "hole"
+"""What the `meta.text` of a hole says."""
 
 
 def loads(text: str | bytes) -> Any:
@@ -59,6 +62,8 @@ def parse_task(raw: Any, image_field: str, revision: str | None = None) -> Task:
             f"task {task_id}: `annotations` is {type(annotations).__name__}, expected a list", "Export as `JSON`."
         )
     url = raw["data"].get(image_field)
+    if isinstance(url, list) and url:  # of several pages the first one
+        url = url[0]
     return Task(
         task_id=task_id,
         revision=revision or str(raw.get("updated_at")),
@@ -92,46 +97,135 @@ def _annotation(task_id: int, raw: Any) -> Annotation:
     )
 
 
-def parse_regions(result: str) -> Iterable[Region | tuple[str, RegionError]]:
-    """Yield the regions of an annotation's `result` in stacking order (later on top).
+def parse_regions(
+    result: str, to_name: str | None = None, passed_over: Counter[str] | None = None
+) -> Iterator[Region | tuple[str, RegionError]]:
+    """Yield the regions of an annotation's `result` in stacking order (later on top), each with its holes.
 
-    A result that can't be a region is yielded as (region id, RegionError) in its place; what covers no pixel by its
-    nature (relations, choices, key points …) is passed over. Raises RegionError `malformed` if `result` is no list.
+    A result that can't be a region is yielded as (region id, RegionError) in its place. What covers no pixel by its
+    nature (relations, choices, key points …) is passed over, and counted by type in `passed_over` if that is given.
+    With a `to_name`, regions drawn on another image tag are yielded as errors. Raises RegionError `malformed` if
+    `result` is no list.
+
+    A region is a hole if its `meta.text` says `hole`; it is cut out of the region that its `parentID` names.
     """
     items = loads(result)
     if not isinstance(items, list):
         raise RegionError("malformed", f"`result` is {type(items).__name__}, expected a list")
     shared = _shared_labels(items)
+    regions: list[Region | tuple[str, RegionError]] = []
+    holes: list[tuple[str, Region]] = []
     for item in items:
         if not isinstance(item, dict):
-            yield "", RegionError("malformed", f"a result is {type(item).__name__}, expected an object")
+            regions.append(("", RegionError("malformed", f"a result is {type(item).__name__}, expected an object")))
             continue
         kind = item.get("type")
         if kind in NOT_REGIONS or kind == "labels":
+            if passed_over is not None and kind != "labels":
+                passed_over[str(kind)] += 1
             continue
-        region_id = str(item.get("id", ""))
+        region_id = _region_id(item)
         try:
-            yield _region(item, _labels(item) or shared.get(region_id, []))
+            _check_image(item, to_name)
+            if _is_hole(item):
+                hole = Region(region_id, "", _shape_parser(item)(), _size_hw(item))
+                holes.append((str(item.get("parentID") or ""), hole))
+            else:
+                regions.append(_region(item, _labels(item) or shared.get(region_id, [])))
         except RegionError as error:
-            yield region_id, error
+            regions.append((region_id, error))
+    yield from _with_holes(regions, holes)
+
+
+def _with_holes(
+    regions: list[Region | tuple[str, RegionError]], holes: list[tuple[str, Region]]
+) -> Iterator[Region | tuple[str, RegionError]]:
+    """The regions with their holes (given with their parents' ids), then the holes that have none to be cut out of."""
+    sizes = {region.region_id: region.size_hw for region in regions if isinstance(region, Region)}
+    cut: dict[str, list[Shape]] = defaultdict(list)
+    orphans = []
+    for parent, hole in holes:
+        if sizes.get(parent) == hole.size_hw:
+            cut[parent].append(hole.shape)
+        else:
+            orphans.append((hole.region_id, _hole_without_parent(parent)))
+    for region in regions:
+        if isinstance(region, Region) and region.region_id in cut:
+            yield replace(region, holes=tuple(cut[region.region_id]))
+        else:
+            yield region
+    yield from orphans
+
+
+def _hole_without_parent(parent: str) -> RegionError:
+    found = f"its parent {parent!r} is no usable region of the same image" if parent else "it has no parent"
+    return RegionError(
+        "hole_without_parent",
+        f"a hole needs a region to be cut out of; {found}",
+        "Drag it onto its region in Label Studio's region list, or clear its meta text.",
+    )
+
+
+def _region_id(item: dict[str, Any]) -> str:
+    return str(item.get("id", ""))
+
+
+def _is_hole(item: dict[str, Any]) -> bool:
+    meta = item.get("meta")
+    text = meta.get("text") if isinstance(meta, dict) else None
+    return any(isinstance(line, str) and line.strip().lower() == HOLE for line in _listed(text))
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _check_image(item: dict[str, Any], to_name: str | None) -> None:
+    """Raises RegionError if the region was not drawn on the image that the mask is of."""
+    if to_name is not None and item.get("to_name") != to_name:
+        raise RegionError(
+            "other_image",
+            f"the region was drawn on {item.get('to_name')!r}, expected {to_name!r}",
+            "Give each image a task of its own.",
+        )
+    page = item.get("item_index")
+    if page:
+        raise RegionError(
+            "other_page",
+            f"the region was drawn on page index {page!r:.40}, the mask is of page 0",
+            "Give each page a task of its own.",
+        )
 
 
 def _shared_labels(items: list[Any]) -> dict[str, list[str]]:
     """Labels by region id where, with <Labels>, they come in a result of their own beside the shape's."""
     return {
-        str(item.get("id", "")): _labels(item)
-        for item in items
-        if isinstance(item, dict) and item.get("type") == "labels"
+        _region_id(item): _labels(item) for item in items if isinstance(item, dict) and item.get("type") == "labels"
     }
 
 
 def _labels(item: dict[str, Any]) -> list[str]:
+    """Labels beside the shape: under the type's own name, or under `labels` where a task has several images."""
     value = item.get("value")
-    labels = value.get(str(item.get("type"))) if isinstance(value, dict) else None
+    if not isinstance(value, dict):
+        return []
+    labels = value.get(str(item.get("type"))) or value.get("labels")
     return [str(label) for label in labels] if isinstance(labels, list) else []
 
 
 def _region(item: dict[str, Any], labels: list[str]) -> Region:
+    shape = _shape_parser(item)
+    if not labels:
+        raise RegionError("no_label", "the region has no label", "Give it one in Label Studio.")
+    if len(labels) > 1:
+        raise RegionError(
+            "several_labels", f"the region has {len(labels)} labels: {', '.join(labels)}", "Leave it one."
+        )
+    size_hw = _size_hw(item)
+    return Region(_region_id(item), labels[0], shape(), size_hw)
+
+
+def _shape_parser(item: dict[str, Any]) -> Callable[[], Shape]:
     kind, value = item.get("type"), item.get("value")
     parse = SHAPES.get(str(kind).removesuffix("labels"))
     if parse is None:
@@ -142,12 +236,10 @@ def _region(item: dict[str, Any], labels: list[str]) -> Region:
         )
     if not isinstance(value, dict):
         raise RegionError("malformed", f"`value` is {type(value).__name__}, expected an object")
-    if not labels:
-        raise RegionError("no_label", "the region has no label", "Give it one in Label Studio.")
-    if len(labels) > 1:
-        raise RegionError(
-            "several_labels", f"the region has {len(labels)} labels: {', '.join(labels)}", "Leave it one."
-        )
+    return partial(parse, value)
+
+
+def _size_hw(item: dict[str, Any]) -> tuple[int, int]:
     width, height = item.get("original_width"), item.get("original_height")
     if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
         raise RegionError(
@@ -155,88 +247,7 @@ def _region(item: dict[str, Any], labels: list[str]) -> Region:
             f"`original_width` × `original_height` is {width} × {height}, expected positive integers",
             "Open the task in Label Studio and submit it again.",
         )
-    return Region(str(item.get("id", "")), labels[0], parse(value), (height, width))
-
-
-def _number(value: dict[str, Any], key: str, default: float | None = None) -> float:
-    found = value.get(key, default)
-    if isinstance(found, bool) or not isinstance(found, int | float):
-        raise RegionError("malformed", f"`{key}` is {found!r:.40}, expected a number")
-    if not math.isfinite(found):
-        raise RegionError("not_a_number", f"`{key}` is {found}", "Draw the region again.")
-    return float(found)
-
-
-def _inside(key: str, low: float, high: float) -> None:
-    if low < -SLACK_PCT or high > 100 + SLACK_PCT:
-        raise RegionError(
-            "outside_image",
-            f"{key} spans {low:g} to {high:g} percent, expected 0 to 100",
-            "Move the region into the image.",
-        )
-
-
-def _polygon(value: dict[str, Any]) -> Shape:
-    points = value.get("points")
-    if not isinstance(points, list):
-        raise RegionError("malformed", f"`points` is {type(points).__name__}, expected a list")
-    if len(points) < 3:
-        raise RegionError(
-            "too_few_points", f"a polygon of {len(points)} points, expected at least 3", "Finish or delete it."
-        )
-    try:
-        array = np.array(points, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise RegionError("malformed", "`points` holds something else than pairs of numbers") from error
-    if array.ndim != 2 or array.shape[1] != 2:
-        raise RegionError("malformed", f"`points` has shape {array.shape}, expected (N, 2)")
-    if not np.isfinite(array).all():
-        raise RegionError("not_a_number", "a point is not a finite number", "Draw the region again.")
-    _inside("the polygon", float(array.min()), float(array.max()))
-    return Polygon(array)
-
-
-def _rectangle(value: dict[str, Any]) -> Shape:
-    x, y = _number(value, "x"), _number(value, "y")
-    width, height = _number(value, "width"), _number(value, "height")
-    rotation = _number(value, "rotation", 0.0)
-    if width <= 0 or height <= 0:
-        raise RegionError("no_area", f"a rectangle of {width:g} × {height:g} percent", "Delete it.")
-    if rotation % 360 == 0:
-        _inside("the rectangle's x", x, x + width)
-        _inside("the rectangle's y", y, y + height)
-    return Rectangle(x, y, width, height, rotation)
-
-
-def _ellipse(value: dict[str, Any]) -> Shape:
-    x, y = _number(value, "x"), _number(value, "y")
-    radius_x, radius_y = _number(value, "radiusX"), _number(value, "radiusY")
-    if radius_x <= 0 or radius_y <= 0:
-        raise RegionError("no_area", f"an ellipse with radii {radius_x:g} and {radius_y:g} percent", "Delete it.")
-    _inside("the ellipse's centre", min(x, y), max(x, y))
-    return Ellipse(x, y, radius_x, radius_y, _number(value, "rotation", 0.0))
-
-
-def _brush(value: dict[str, Any]) -> Shape:
-    rle = value.get("rle")
-    if not isinstance(rle, list) or not rle:
-        raise RegionError(
-            "bad_rle", f"`rle` is {type(rle).__name__}, expected a list of bytes", "Draw the stroke again."
-        )
-    try:
-        return Brush(bytes(rle))
-    except (TypeError, ValueError) as error:
-        raise RegionError(
-            "bad_rle", "`rle` holds something else than bytes 0..255", "Draw the stroke again."
-        ) from error
-
-
-SHAPES: dict[str, Callable[[dict[str, Any]], Shape]] = {
-    "polygon": _polygon,
-    "rectangle": _rectangle,
-    "ellipse": _ellipse,
-    "brush": _brush,
-}
+    return height, width
 
 
 def polygon_result(
@@ -254,3 +265,11 @@ def polygon_result(
         "value": {"points": points_pct.tolist(), "closed": True, "polygonlabels": [label]},
     }
     return item if score is None else item | {"score": score}
+
+
+def hole_result(
+    region_id: str, parent_id: str, label: str, points_pct: NDArray[np.float64], size_hw: tuple[int, int]
+) -> dict[str, Any]:
+    """A hole in the region `parent_id`, as an item of the same `result`; its `label` counts for nothing here."""
+    item = polygon_result(region_id, label, points_pct, size_hw)
+    return item | {"parentID": parent_id, "meta": {"text": [HOLE]}}

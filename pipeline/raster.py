@@ -18,18 +18,21 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Sequence
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.bitmask import decode_bitmask
+from pipeline.curves import flatten
 from pipeline.rle import decode_brush
 from pipeline.scanline import Floats, Ints, Mask, paint_ellipse, paint_polygons
-from schemas.regions import Brush, Ellipse, Polygon, Rectangle, Region
+from schemas.regions import Bitmask, Brush, Ellipse, Polygon, Rectangle, Region, Vector
 
 
 def points_px(points_pct: Floats, size_hw: tuple[int, int]) -> Floats:
-    """Percent of width and height → pixels; float64 (N, 2), columns x, y."""
+    """Percent of width and height → pixels; float64 (…, 2), the last axis x, y."""
     height, width = size_hw
     pixels: Floats = points_pct * np.array([width, height], np.float64) / 100
     return pixels
@@ -78,7 +81,7 @@ def fill_ellipse(size_hw: tuple[int, int], shape: Ellipse) -> NDArray[np.bool_]:
 
 
 def paint_region(mask: Mask, region: Region, value: int) -> None:
-    """Paint one region into `mask` (uint8 (H, W)) with `value` (0..255). Raises RegionError `bad_rle`."""
+    """Paint one region into `mask` (uint8 (H, W)) with `value` (0..255). Raises RegionError as `paint` does."""
     paint(mask, [(region, value)])
 
 
@@ -86,11 +89,28 @@ def paint(mask: Mask, regions_and_values: Iterable[tuple[Region, int]]) -> None:
     """Paint regions, each with its value (0..255), into `mask` (uint8 (H, W), C-contiguous), later over earlier.
 
     Neighbours of one shape type are painted together, so an image of polygons is one compiled call. Raises RegionError
-    `bad_rle` with the mask half painted; `paint_region` then tells which region it is.
+    `bad_rle` or `bad_bitmask` with the mask half painted; `paint_region` then tells which region it is.
     """
-    for kind, run in itertools.groupby(regions_and_values, key=lambda pair: type(pair[0].shape)):
-        regions, values = zip(*run, strict=True)
-        PAINTERS[kind](mask, [region.shape for region in regions], values)
+    for (kind, holed), run in itertools.groupby(regions_and_values, key=_kind):
+        if holed:
+            for region, value in run:
+                _paint_holed(mask, region, value)
+        else:
+            regions, values = zip(*run, strict=True)
+            PAINTERS[kind](mask, [region.shape for region in regions], values)
+
+
+def _kind(region_and_value: tuple[Region, int]) -> tuple[type, bool]:
+    region, _ = region_and_value
+    return type(region.shape), bool(region.holes)
+
+
+def _paint_holed(mask: Mask, region: Region, value: int) -> None:
+    inside = np.zeros_like(mask)
+    PAINTERS[type(region.shape)](inside, [region.shape], [1])
+    for hole in region.holes:
+        PAINTERS[type(hole)](inside, [hole], [0])
+    mask[inside.view(np.bool_)] = value
 
 
 def _joined(rings: Sequence[Floats]) -> tuple[Floats, Ints]:
@@ -121,7 +141,26 @@ def _paint_ellipses(mask: Mask, shapes: Sequence[Ellipse], values: Sequence[int]
         x, y = shape.x_pct * width / 100, shape.y_pct * height / 100
         radius_x, radius_y = shape.radius_x_pct * width / 100, shape.radius_y_pct * height / 100
         if radius_x > 0 and radius_y > 0:
-            paint_ellipse(mask, x, y, radius_x, radius_y, *_cos_sin(shape.rotation_deg), value)
+            turn = 0.0 if radius_x == radius_y else shape.rotation_deg  # a circle's is only a rounding error
+            numbers = (x, y, radius_x, radius_y, *_cos_sin(turn))
+            for pixel in paint_ellipse(mask, *numbers, value).tolist():
+                row, column = divmod(pixel, width)
+                if _is_in_ellipse(row, column, *map(Fraction, numbers)):
+                    mask[row, column] = value
+
+
+def _is_in_ellipse(
+    row: int,
+    column: int,
+    x: Fraction,
+    y: Fraction,
+    radius_x: Fraction,
+    radius_y: Fraction,
+    cos: Fraction,
+    sin: Fraction,
+) -> bool:
+    dx, dy = column + Fraction(1, 2) - x, row + Fraction(1, 2) - y
+    return ((dx * cos + dy * sin) / radius_x) ** 2 + ((dy * cos - dx * sin) / radius_y) ** 2 < 1
 
 
 def _paint_brushes(mask: Mask, shapes: Sequence[Brush], values: Sequence[int]) -> None:
@@ -129,10 +168,23 @@ def _paint_brushes(mask: Mask, shapes: Sequence[Brush], values: Sequence[int]) -
         mask[decode_brush(shape.rle, _size_hw(mask))] = value
 
 
+def _paint_bitmasks(mask: Mask, shapes: Sequence[Bitmask], values: Sequence[int]) -> None:
+    for shape, value in zip(shapes, values, strict=True):
+        mask[decode_bitmask(shape.png, _size_hw(mask))] = value
+
+
+def _paint_vectors(mask: Mask, shapes: Sequence[Vector], values: Sequence[int]) -> None:
+    size_hw = _size_hw(mask)
+    points, starts = _joined([flatten(points_px(shape.curves_pct, size_hw)) for shape in shapes])
+    paint_polygons(mask, points, starts, np.arange(starts.size), np.array(values, np.uint8))
+
+
 PAINTERS: dict[type, Callable[[Mask, Sequence[Any], Sequence[int]], None]] = {
     Polygon: _paint_polygons,
     Rectangle: _paint_rectangles,
     Ellipse: _paint_ellipses,
     Brush: _paint_brushes,
+    Bitmask: _paint_bitmasks,
+    Vector: _paint_vectors,
 }
 """Shape type → what paints a run of such shapes."""

@@ -23,6 +23,9 @@ Columns = NDArray[np.int32]
 CROSSING_ERROR = 2.0**-49
 """Bound on the error of a crossing's x relative to |ax| + |bx| + 1: eight roundings of at most 2⁻⁵³ each, doubled."""
 
+ELLIPSE_ERROR = 2.0**-48
+"""Bound on the error of u² + v² relative to (1 + (|dx| + |dy|) / radius)²: 22 roundings of 2⁻⁵³, and some."""
+
 SPLITTER = 2.0**27 + 1.0
 MANY_CROSSINGS = 32
 """Rows with more crossings are painted by a parity sweep, others by sorting."""
@@ -209,12 +212,15 @@ def paint_polygons(mask: Mask, points_px: Floats, ring_starts: Ints, region_star
 @njit(cache=True)
 def paint_ellipse(
     mask: Mask, x: float, y: float, radius_x: float, radius_y: float, cos: float, sin: float, value: int
-) -> None:
+) -> Ints:
     """Paint one ellipse into `mask` (uint8 (H, W)) in place: the pixels whose centre lies strictly inside.
 
-    Centre and radii in pixels; `cos`, `sin` of its rotation, clockwise about the centre.
+    Centre and radii in pixels; `cos`, `sin` of its rotation, clockwise about the centre. Returns the pixels left for
+    rational arithmetic, int64 (N,) indices into the flat mask: those whose centre is too near to the rim for floats.
     """
     height, width = mask.shape
+    undecided: Ints = np.empty(16, np.int64)
+    count = 0
     reach_x = math.hypot(radius_x * cos, radius_y * sin) + 1.0
     reach_y = math.hypot(radius_x * sin, radius_y * cos) + 1.0
     left, right = _first_row(x - reach_x, width), _first_row(x + reach_x, width)
@@ -223,5 +229,13 @@ def paint_ellipse(
         for column in range(left, right):
             dx = column + 0.5 - x
             u, v = (dx * cos + dy * sin) / radius_x, (dy * cos - dx * sin) / radius_y
-            if u * u + v * v < 1.0:
+            square = u * u + v * v
+            bound = ELLIPSE_ERROR * (1.0 + (abs(dx) + abs(dy)) / min(radius_x, radius_y)) ** 2
+            if square < 1.0 - bound:
                 mask[row, column] = value
+            elif square <= 1.0 + bound:
+                if count == undecided.size:
+                    undecided = np.concatenate((undecided, undecided))
+                undecided[count] = row * width + column
+                count += 1
+    return undecided[:count]

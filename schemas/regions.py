@@ -44,14 +44,36 @@ class Brush:
     rle: bytes
 
 
-Shape = Polygon | Rectangle | Ellipse | Brush
+@dataclass(frozen=True, slots=True)
+class Bitmask:
+    """`png`: an RGBA image of the size of the one it was drawn on; a pixel belongs iff its alpha is over 127."""
+
+    png: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """A closed path of cubic Bézier curves: `curves_pct`, float64 (N, 4, 2), each start, two control points, end.
+
+    Columns x, y in percent; a curve ends where the next one starts, the last where the first does. One whose control
+    points are its ends is a straight line.
+    """
+
+    curves_pct: NDArray[np.float64]
+
+
+Shape = Polygon | Rectangle | Ellipse | Brush | Bitmask | Vector
 
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """One shape with its label. `size_hw`: height and width in pixels of the image it was drawn on, as displayed."""
+    """One shape with its label. `size_hw`: height and width in pixels of the image it was drawn on, as displayed.
+
+    `holes` are cut out of it: what lies below shows through them.
+    """
 
     region_id: str
     label: str
     shape: Shape
     size_hw: tuple[int, int]
+    holes: tuple[Shape, ...] = ()

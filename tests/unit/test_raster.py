@@ -1,6 +1,7 @@
 """The rasteriser against rational arithmetic, on polygons made to break it."""
 
 import math
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -11,32 +12,16 @@ from hypothesis import strategies as st
 from pipeline import raster
 from pipeline.rle import encode_brush
 from schemas.errors import RegionError
-from schemas.regions import Brush, Ellipse, Polygon, Rectangle, Region
+from schemas.regions import Bitmask, Brush, Ellipse, Polygon, Rectangle, Region, Vector
+from tests.conformance import geometry
+from tests.unit.test_bitmask import png
 
 SIZE_HW = (7, 9)
-HALF = Fraction(1, 2)
-
-
-def reference(size_hw, rings):
-    """The rule itself: a centre is in iff an odd number of edges pass at or left of it (edges: top in, bottom out)."""
-    height, width = size_hw
-    inside = np.zeros(size_hw, bool)
-    edges = [
-        tuple(Fraction(float(value)) for value in (*ring[i - 1], *ring[i])) for ring in rings for i in range(len(ring))
-    ]
-    for row in range(height):
-        y = row + HALF
-        for ax, ay, bx, by in edges:
-            if (ay <= y) != (by <= y):
-                crossing = ax + (y - ay) * (bx - ax) / (by - ay)
-                first = min(max(math.ceil(crossing - HALF), 0), width)
-                inside[row, first:] ^= True
-    return inside
 
 
 def assert_exact(size_hw, rings):
     rings = [np.array(ring, np.float64).reshape(-1, 2) for ring in rings]
-    np.testing.assert_array_equal(raster.fill_polygon(size_hw, rings), reference(size_hw, rings))
+    np.testing.assert_array_equal(raster.fill_polygon(size_hw, rings), geometry.polygon(size_hw, rings))
 
 
 # Coordinates that meet centres often, miss them by one rounding, or lie far away.
@@ -170,6 +155,33 @@ def test_ellipse_by_its_formula(degrees):
     np.testing.assert_array_equal(raster.fill_ellipse((61, 83), shape), u * u + v * v < 1)
 
 
+halves = st.integers(0, 60).map(lambda n: n / 2)
+radii = st.sampled_from([2.5, 5.0, 6.5, 13.0, 20.5, 7.25, 1e-9, 0.3, 200.0])
+
+
+@settings(max_examples=150, deadline=None)
+@given(halves, halves, radii, radii, st.sampled_from([0.0, 90.0, 180.0, 30.0]))
+def test_ellipse_equals_rational_arithmetic(x, y, radius_x, radius_y, degrees):
+    size_hw = (25, 30)
+    percent = Ellipse(x / 30 * 100, y / 25 * 100, radius_x / 30 * 100, radius_y / 25 * 100, degrees)
+    x, y = percent.x_pct * 30 / 100, percent.y_pct * 25 / 100
+    radius_x, radius_y = percent.radius_x_pct * 30 / 100, percent.radius_y_pct * 25 / 100
+    exact = geometry.ellipse(size_hw, (Fraction(x), Fraction(y)), (Fraction(radius_x), Fraction(radius_y)), degrees)
+    np.testing.assert_array_equal(raster.fill_ellipse(size_hw, percent), exact)
+
+
+def test_a_centre_on_the_rim_of_an_ellipse_is_out():
+    """9² + 40² = 41², but (9 / 41)² + (40 / 41)² is less than 1 in floats."""
+    inside = raster.fill_ellipse((100, 100), Ellipse(50.5, 50.5, 41, 41, 0))
+    assert not inside[50 + 9, 50 + 40] and not inside[50 - 40, 50 - 9]
+    assert inside[50 + 9, 50 + 39]
+
+
+def test_many_centres_too_near_to_the_rim_for_floats():
+    inside = raster.fill_ellipse((50, 9), Ellipse(50, 50, 1e-300, 45, 0))
+    assert inside[:, 4].sum() == 44 and inside.sum() == 44
+
+
 def test_ellipse_without_a_radius_covers_nothing():
     assert not raster.fill_ellipse((9, 9), Ellipse(50, 50, 0, 20, 0)).any()
 
@@ -186,6 +198,8 @@ def regions_of_every_shape():
         Brush(encode_brush(stroke)),
         Ellipse(50, 50, 20, 30, 70),
         triangle,
+        Bitmask(png(255 * np.roll(stroke, 12, axis=0).astype(np.uint8))),
+        Vector(np.array([[(5, 5), (60, 0), (60, 60), (5, 60)], [(5, 60), (5, 60), (5, 5), (5, 5)]], np.float64)),
     ]
     return [Region(f"r{i}", "car", shape, size_hw) for i, shape in enumerate(shapes)]
 
@@ -199,6 +213,30 @@ def test_painting_together_equals_painting_one_by_one():
         raster.paint_region(singly, region, i + 1)
         assert (before != singly).any()
     np.testing.assert_array_equal(together, singly)
+
+
+@pytest.mark.parametrize("index", range(8))
+def test_holes_are_cut_out_of_every_shape_and_show_what_lies_below(index):
+    region = regions_of_every_shape()[index]
+    mask = np.full((40, 60), 7, np.uint8)
+    raster.paint_region(mask, region, 1)
+    holes = tuple(other.shape for other in regions_of_every_shape() if other.region_id != region.region_id)
+    cut = np.zeros((40, 60), np.uint8)
+    for hole in holes:
+        raster.paint_region(cut, Region("h", "car", hole, (40, 60)), 1)
+    expected = np.where(cut == 1, 7, mask)
+    holed = np.full((40, 60), 7, np.uint8)
+    raster.paint_region(holed, replace(region, holes=holes), 1)
+    np.testing.assert_array_equal(holed, expected)
+
+
+def test_holes_between_regions_without_any():
+    square = Polygon(np.array([(0, 0), (100, 0), (100, 100), (0, 100)], np.float64))
+    middle = Polygon(np.array([(25, 25), (75, 25), (75, 75), (25, 75)], np.float64))
+    mask = np.zeros((4, 4), np.uint8)
+    below, above = Region("a", "car", square, (4, 4)), Region("b", "car", square, (4, 4), (middle,))
+    raster.paint(mask, [(below, 1), (above, 2)])
+    np.testing.assert_array_equal(mask, [[2, 2, 2, 2], [2, 1, 1, 2], [2, 1, 1, 2], [2, 2, 2, 2]])
 
 
 def test_a_stroke_of_another_size_is_refused():
