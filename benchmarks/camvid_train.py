@@ -79,6 +79,10 @@ def camvid_project(camvid: Path, folder: Path) -> None:
                     "rejected_regions": 0,
                     "assigned_split": split,
                     "inputs_sha256": hashlib.sha256(mask.tobytes()).hexdigest(),
+                    "contested": [],
+                    "annotators": 0,
+                    "agreement": None,
+                    "annotation_ids": [],
                 }
             )
     write_table(folder / MANIFEST, rows, MANIFEST_SCHEMA)

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from schemas.errors import DataError
 
-PARQUET_OPTIONS: dict[str, Any] = {"compression": "zstd", "row_group_size": 128 * 1024}
+ROW_GROUP_SIZE = 128 * 1024
 
 
 @contextmanager
@@ -68,22 +68,42 @@ def read_json(path: Path) -> Any:
 
 def write_table(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> bool:
     """Write rows as Parquet; the same rows give the same bytes. Returns whether the file changed."""
+    return write_bytes(path, encode_table(pa.Table.from_pylist(rows, schema=schema)))
+
+
+def encode_table(table: pa.Table, row_group_size: int = ROW_GROUP_SIZE) -> bytes:
+    """A table as Parquet. The same rows give the same bytes, however the table was put together."""
     sink = pa.BufferOutputStream()
-    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink, **PARQUET_OPTIONS)
-    return write_bytes(path, sink.getvalue().to_pybytes())
+    options = {"compression": "zstd", "use_dictionary": False, "row_group_size": row_group_size}
+    pq.write_table(table.combine_chunks(), sink, **options)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
 
 
-def read_table(path: Path, schema: pa.Schema) -> pa.Table:
-    """Read Parquet. Raises DataError if the file is missing, corrupt, or of another schema."""
+def read_table(path: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """Read Parquet, or some of its columns. Raises DataError if the file is missing, corrupt, or of another schema."""
+    wanted = schema if columns is None else pa.schema([schema.field(name) for name in columns])
+    with open_table(path, schema) as file:
+        return file.read(wanted.names).select(wanted.names).cast(wanted)  # without the metadata that Parquet adds
+
+
+@contextmanager
+def open_table(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
+    """Open Parquet to read parts of it. Raises DataError if the file is missing, corrupt, or of another schema."""
     try:
-        table = pq.read_table(path, partitioning=None)
+        with pq.ParquetFile(path) as file:
+            if not file.schema_arrow.equals(schema):
+                raise DataError(f"{path} was written by another version of maskloop", "Delete it and run `dvc repro`.")
+            yield file
     except FileNotFoundError:
         raise DataError(f"{path} does not exist", "Run `dvc repro`.") from None
     except (OSError, pa.ArrowException) as error:
         raise DataError(f"{path} is no readable Parquet file: {error}", "Delete it and run `dvc repro`.") from error
-    if not table.schema.equals(schema):
-        raise DataError(f"{path} was written by another version of maskloop", "Delete it and run `dvc repro`.")
-    return table
+
+
+def names(folder: Path) -> set[str]:
+    """Names of what lies in a folder; empty if there is no such folder."""
+    return {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
 
 
 def sha256_file(path: Path) -> str:

@@ -1,7 +1,9 @@
 """Stage `rasterise`: regions → class-index PNGs in `data/masks/`, one row a sample, and the rejects with their reasons.
 
-A mask (uint8, H×W) holds class indices and 255 for void. Regions are painted in stacking order, later ones on top,
-unless a class's priority says otherwise. A mask whose inputs did not change is neither painted nor written again.
+A mask (uint8, H×W) holds class indices and 255 for void. Which region wins where several lie on each other says
+`pipeline.overlap`, which annotations count `pipeline.annotations`. Only tasks that changed since the last run are read,
+painted and written (`pipeline.rasterised` knows which); tasks are read a row group at a time, by the process that
+paints them.
 """
 
 from __future__ import annotations
@@ -10,26 +12,29 @@ import hashlib
 import json
 import multiprocessing
 import os
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
+import pyarrow as pa
+import pyarrow.compute as pc
+from PIL import Image
 
-from connectors.label_studio_json import parse_regions
 from connectors.masks import write_mask
-from connectors.storage import read_table, remove_others, write_table
-from connectors.task_store import Row, read_tasks, row_annotations
-from pipeline.annotations import chosen
+from connectors.storage import encode_table, names, write_bytes
+from connectors.task_store import Batch, Row, batches, read_batch, row_annotations
+from pipeline import classes
+from pipeline.annotations import chosen, usable
+from pipeline.consensus import CONSENSUS, agreement
+from pipeline.overlap import total
+from pipeline.painting import Painted, paint_annotation
 from pipeline.progress import Progress
-from pipeline.raster import paint, paint_region
-from schemas.errors import DataError, ImageError, RegionError
-from schemas.labels import VOID_INDEX, VOID_LABEL, ClassMap
+from pipeline.rasterised import Rasterised, file_name
+from schemas.errors import ImageError, RegionError
+from schemas.labels import VOID_INDEX
 from schemas.manifest import (
     MANIFEST,
     MANIFEST_SCHEMA,
@@ -40,10 +45,9 @@ from schemas.manifest import (
     TASKS_DIR,
 )
 from schemas.params import Params
-from schemas.regions import Region
 from schemas.tasks import Annotation
 
-RASTER_VERSION = "1"
+RASTER_VERSION = "2"
 """Part of every mask's `inputs_sha256`: raise it when the same regions give other pixels."""
 
 POOL_FROM = 256
@@ -51,87 +55,104 @@ POOL_FROM = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one task: its sample (None if it gave none) and its rejects."""
+class Made:
+    """What became of some tasks: their samples (MANIFEST_SCHEMA) and rejects (REJECTS_SCHEMA)."""
 
-    sample: Row | None
-    rejects: list[Row]
-
-
-@dataclass(frozen=True, slots=True)
-class Work:
-    """One task's row, and what the last run made of it (None if nothing that could be kept)."""
-
-    row: Row
-    before: Outcome | None
+    samples: pa.Table
+    rejects: pa.Table
 
 
 def rasterise(params: Params, folder: Path, progress: Progress) -> str:
-    """Write masks, samples and rejects. Until `split` has run, the manifest is the samples without their splits."""
+    """Write masks, samples and rejects. Until `split` has run, the manifest is the samples without their splits.
+
+    Raises ClassMapError if the class map breaks the contract of `classes.lock`.
+    """
+    classes.check(folder, params.class_map)
     (folder / MASKS_DIR).mkdir(parents=True, exist_ok=True)
-    known = _last_outcomes(folder)
-    work = [Work(row, known.get(row["task_id"])) for row in read_tasks(folder / TASKS_DIR).to_pylist()]
-    outcomes = list(progress.track(_outcomes(params, folder, work), len(work), "masks"))
-    samples = [outcome.sample for outcome in outcomes if outcome.sample]
-    rejects = [reject for outcome in outcomes for reject in outcome.rejects]
+    masks_before = names(folder / MASKS_DIR)
+    last = Rasterised.read(folder, _settings(params), masks_before)
+    if last.stale:
+        last.forget()
+    work = list(batches(folder / TASKS_DIR, last.stale))
+    made = list(progress.track(_made(params, folder, work), len(work), "batches of masks"))
+    samples = _by_task([last.samples, *(part.samples for part in made)])
+    rejects = _by_task([last.rejects, *(part.rejects for part in made)])
+    encoded = encode_table(samples)
     for path in (SAMPLES, MANIFEST):
-        write_table(folder / path, samples, MANIFEST_SCHEMA)
-    write_table(folder / REJECTS, rejects, REJECTS_SCHEMA)
-    remove_others(folder / MASKS_DIR, {Path(sample["mask"]).name for sample in samples})
-    regions = sum(sample["regions"] for sample in samples)
-    return f"{len(samples)} masks from {regions} regions, {len(rejects)} rejects ({REJECTS})"
+        write_bytes(folder / path, encoded)
+    write_bytes(folder / REJECTS, encode_table(rejects))
+    for name in masks_before - set(map(file_name, samples["mask"].to_pylist())) - {".gitignore"}:
+        (folder / MASKS_DIR / name).unlink()
+    last.remember()
+    regions = pc.sum(samples["regions"]).as_py() or 0
+    return (
+        f"{len(samples)} masks from {regions} regions, {len(rejects)} rejects ({REJECTS}); {len(last.stale)} tasks read"
+    )
 
 
-def _last_outcomes(folder: Path) -> dict[int, Outcome]:
-    if not ((folder / SAMPLES).exists() and (folder / REJECTS).exists()):
-        return {}
-    try:
-        samples = read_table(folder / SAMPLES, MANIFEST_SCHEMA).to_pylist()
-        rejects = read_table(folder / REJECTS, REJECTS_SCHEMA).to_pylist()
-    except DataError:
-        return {}  # of another version, so nothing of it can be kept
-    rejects_of: dict[int, list[Row]] = defaultdict(list)
-    for reject in rejects:
-        rejects_of[reject["task_id"]].append(reject)
-    return {
-        sample["task_id"]: Outcome(sample, rejects_of[sample["task_id"]])
-        for sample in samples
-        if (folder / sample["mask"]).is_file()
-    }
+def _settings(params: Params) -> str:
+    """What decides masks and rows besides the tasks, as JSON."""
+    fields = [params.split.group_by, params.split.assigned_by]
+    entries = [entry.model_dump() for entry in params.classes]
+    return json.dumps([RASTER_VERSION, entries, params.rasterise.model_dump(), fields])
 
 
-def _outcomes(params: Params, folder: Path, work: list[Work]) -> Iterator[Outcome]:
-    task = partial(rasterise_task, params, folder)
-    if len(work) < POOL_FROM:
-        yield from map(task, work)
+def _by_task(tables: list[pa.Table]) -> pa.Table:
+    table = pa.concat_tables(tables)
+    return table.take(pc.sort_indices(table["task_id"]))  # stable
+
+
+def _made(params: Params, folder: Path, work: list[Batch]) -> Iterator[Made]:
+    """What comes of the batches: this process works from their end, the pool from their beginning."""
+    paint = partial(rasterise_batch, params, folder)
+    helpers = _cores() - 1 if sum(map(len, work)) >= POOL_FROM else 0
+    if not helpers:
+        yield from map(paint, work)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-        yield from pool.map(task, work, chunksize=32)
+    with ProcessPoolExecutor(helpers, mp_context=context) as pool:
+        futures = [pool.submit(paint, batch) for batch in work]
+        for future, batch in zip(reversed(futures), reversed(work), strict=True):
+            yield paint(batch) if future.cancel() else future.result()
 
 
-def rasterise_task(params: Params, folder: Path, work: Work) -> Outcome:
-    """Paint one task's chosen annotation, unless nothing that decides its mask has changed."""
-    row = work.row
-    annotation = chosen(row_annotations(row))
-    if annotation is None:
-        return Outcome(None, [])
-    reject = partial(_reject, row["task_id"], annotation.annotation_id)
-    digest = _inputs_digest(params, row, annotation)
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def rasterise_batch(params: Params, folder: Path, batch: Batch) -> Made:
+    """Read and paint some tasks."""
+    outcomes = [rasterise_task(params, folder, row) for row in read_batch(folder / TASKS_DIR, batch)]
+    samples = [sample for sample, _ in outcomes if sample]
+    rejects = [reject for _, rejects in outcomes for reject in rejects]
+    return Made(
+        pa.Table.from_pylist(samples, schema=MANIFEST_SCHEMA), pa.Table.from_pylist(rejects, schema=REJECTS_SCHEMA)
+    )
+
+
+def rasterise_task(params: Params, folder: Path, row: Row) -> tuple[Row | None, list[Row]]:
+    """Paint one task's annotations and write its mask. Returns its sample, None if it gives none, and its rejects."""
+    annotations = chosen(row_annotations(row), params.rasterise.annotators)
+    if not annotations:
+        return None, []
     try:
         size_hw = _displayed_size(row, folder)
-        if work.before and work.before.sample and work.before.sample["inputs_sha256"] == digest:
-            return work.before
-        regions, rejects = _usable_regions(annotation, size_hw, params.class_map, reject)
-    except (ImageError, RegionError) as error:
-        return Outcome(None, [reject(None, error)])
-    mask = np.full(size_hw, params.class_map.index(params.rasterise.unlabelled), dtype=np.uint8)
-    painted, bad_strokes = _paint(mask, _stacked(regions, params.class_map))
-    rejects += [reject(region_id, error) for region_id, error in bad_strokes]
+    except ImageError as error:
+        return None, [_reject(row, annotations[-1], None, error)]
+    counted, rejects = _painted(params, row, annotations, size_hw)
+    if not counted:
+        return None, rejects
+    merge = CONSENSUS.get(params.rasterise.annotators)
+    all_masks = [painted.mask for _, painted in counted]
+    mask = all_masks[-1] if merge is None or len(counted) == 1 else merge(all_masks)
+    if merge is None:
+        others = [other for other in usable(row_annotations(row)) if other != annotations[-1]]
+        all_masks += [painted.mask for _, painted in _painted(params, row, others, size_hw)[0]]
     path = MASKS_DIR / f"{row['task_id']}.png"
     write_mask(folder / path, mask)
-    counts = np.bincount(mask.ravel(), minlength=VOID_INDEX + 1)
+    counts = Image.fromarray(mask).histogram()
     data = json.loads(row["data"])
+    latest = counted[-1][0]
     sample = {
         "task_id": row["task_id"],
         "image": row["image"],
@@ -141,16 +162,36 @@ def rasterise_task(params: Params, folder: Path, work: Work) -> Outcome:
         "group": _data_field(data, params.split.group_by) or row["image_sha256"],
         "split": None,
         "image_sha256": row["image_sha256"],
-        "class_pixels": counts[: len(params.classes)].tolist(),
-        "void_pixels": int(counts[VOID_INDEX]),
-        "annotation_id": annotation.annotation_id,
-        "annotator": annotation.annotator,
-        "regions": painted,
+        "class_pixels": counts[: len(params.classes)],
+        "void_pixels": counts[VOID_INDEX],
+        "annotation_id": latest.annotation_id,
+        "annotator": latest.annotator,
+        "regions": sum(painted.regions for _, painted in counted),
         "rejected_regions": len(rejects),
         "assigned_split": _data_field(data, params.split.assigned_by),
-        "inputs_sha256": digest,
+        "inputs_sha256": _inputs_digest(params, row, annotations),
+        "contested": total(painted.contested for _, painted in counted),
+        "annotators": len(all_masks),
+        "agreement": agreement(all_masks),
+        "annotation_ids": [annotation.annotation_id for annotation, _ in counted],
     }
-    return Outcome(sample, rejects)
+    return sample, rejects
+
+
+def _painted(
+    params: Params, row: Row, annotations: list[Annotation], size_hw: tuple[int, int]
+) -> tuple[list[tuple[Annotation, Painted]], list[Row]]:
+    """The annotations that could be painted, and the rejects of all."""
+    painted, rejects = [], []
+    for annotation in annotations:
+        try:
+            result = paint_annotation(annotation, size_hw, params.class_map, params.rasterise)
+        except RegionError as error:
+            rejects.append(_reject(row, annotation, None, error))
+        else:
+            painted.append((annotation, result))
+            rejects += [_reject(row, annotation, region_id, error) for region_id, error in result.rejects]
+    return painted, rejects
 
 
 def _displayed_size(row: Row, folder: Path) -> tuple[int, int]:
@@ -162,88 +203,22 @@ def _displayed_size(row: Row, folder: Path) -> tuple[int, int]:
     return row["image_height"], row["image_width"]
 
 
-def _usable_regions(
-    annotation: Annotation, size_hw: tuple[int, int], class_map: ClassMap, reject: Callable[[str, RegionError], Row]
-) -> tuple[list[Region], list[Row]]:
-    """The regions that can be painted, and the rejects. Raises RegionError `size_mismatch` for a whole task."""
-    regions, rejects = [], []
-    for item in parse_regions(annotation.result):
-        if not isinstance(item, Region):
-            rejects.append(reject(*item))
-        elif class_map.index(item.label) is None:
-            error = RegionError(
-                "unknown_label",
-                f"label {item.label!r} is not in the class map ({', '.join(class_map.names)}, {VOID_LABEL})",
-                "Add it to the end of `classes` in params.yaml, or relabel the region.",
-            )
-            rejects.append(reject(item.region_id, error))
-        elif item.size_hw != size_hw:
-            raise RegionError(
-                "size_mismatch",
-                f"region {item.region_id} was drawn on {item.size_hw[1]}×{item.size_hw[0]} pixels, "
-                f"the image shows as {size_hw[1]}×{size_hw[0]}",
-                "The image was replaced: annotate the task again.",
-            )
-        else:
-            regions.append(item)
-    return regions, rejects
-
-
-def _stacked(regions: Sequence[Region], class_map: ClassMap) -> list[tuple[Region, int]]:
-    """Regions with their mask values, bottom first: by priority, then by order.
-
-    A void region cuts whatever was drawn before it, so it takes the highest priority among those.
-    """
-    highest = 0
-    keyed = []
-    for region in regions:
-        index = class_map.index(region.label)
-        assert index is not None
-        priority = highest if index == VOID_INDEX else class_map.entries[index].priority
-        highest = max(highest, priority)
-        keyed.append((priority, region, index))
-    return [(region, index) for _, region, index in sorted(keyed, key=lambda entry: entry[0])]
-
-
-def _paint(mask: NDArray[np.uint8], stack: list[tuple[Region, int]]) -> tuple[int, list[tuple[str, RegionError]]]:
-    """Paint the stack. Returns the number of regions painted, and those whose strokes can't be decoded."""
-    background = mask.copy()
-    try:
-        paint(mask, stack)
-        return len(stack), []
-    except RegionError:
-        mask[:] = background
-    failed = []
-    for region, value in stack:
-        try:
-            paint_region(mask, region, value)
-        except RegionError as error:
-            failed.append((region.region_id, error))
-    return len(stack) - len(failed), failed
-
-
 def _data_field(data: dict[str, Any], name: str | None) -> str | None:
     value = data.get(name) if name else None
     return None if value is None else str(value)
 
 
-def _inputs_digest(params: Params, row: Row, annotation: Annotation) -> str:
-    """SHA-256 of everything that decides the mask and its row."""
-    inputs = [
-        RASTER_VERSION,
-        [entry.model_dump() for entry in params.classes],
-        params.rasterise.model_dump(),
-        [params.split.group_by, params.split.assigned_by],
-        [row["image"], row["data"]],
-        [annotation.annotation_id, annotation.annotator, annotation.result],
-    ]
+def _inputs_digest(params: Params, row: Row, annotations: list[Annotation]) -> str:
+    """SHA-256 of everything that decides the mask and its place in a split."""
+    worked = [[annotation.annotation_id, annotation.annotator, annotation.result] for annotation in annotations]
+    inputs = [_settings(params), [row["image"], row["data"]], worked]
     return hashlib.sha256(json.dumps(inputs).encode()).hexdigest()
 
 
-def _reject(task_id: int, annotation_id: int, region_id: str | None, error: RegionError | ImageError) -> Row:
+def _reject(row: Row, annotation: Annotation, region_id: str | None, error: RegionError | ImageError) -> Row:
     return {
-        "task_id": task_id,
-        "annotation_id": annotation_id,
+        "task_id": row["task_id"],
+        "annotation_id": annotation.annotation_id,
         "region_id": region_id,
         "reason": error.reason,
         "detail": str(error),

@@ -20,6 +20,7 @@ from connectors.masks import read_mask
 from connectors.storage import read_json, read_table, write_bytes
 from connectors.task_store import Row, read_tasks
 from pipeline.figures import Curve, confusion_svg, curves_svg, overlay_uri, photo_uri
+from pipeline.label_quality import label_quality
 from pipeline.progress import Progress
 from schemas.errors import DataError, ImageError
 from schemas.labels import ClassMap
@@ -65,6 +66,7 @@ def report(params: Params, folder: Path, progress: Progress) -> str:
         "push": parts.read("push", lambda: read_json(folder / PUSH)),
         "curves": parts.read("curves", lambda: learning_curves(folder)),
         "confusion": parts.read("confusion", lambda: confusion(folder)),
+        "quality": parts.read("quality", lambda: label_quality(manifest_rows(folder), params.class_map)),
         "shares": parts.read("shares", lambda: class_shares(folder, params.class_map)),
         "rejects": parts.read("rejects", lambda: read_table(folder / REJECTS, REJECTS_SCHEMA).to_pylist()),
         "overlays": parts.read("overlays", lambda: overlays(params, folder, progress)),
@@ -197,9 +199,15 @@ def _read_columns(path: Path, separator: str, types: dict[str, Any]) -> pd.DataF
     return table[list(types)]
 
 
+def manifest_rows(folder: Path) -> list[Row]:
+    """Rows of the manifest."""
+    rows: list[Row] = read_table(folder / MANIFEST, MANIFEST_SCHEMA).to_pylist()
+    return rows
+
+
 def class_shares(folder: Path, class_map: ClassMap) -> list[SplitShares]:
     """What each split that has samples is made of."""
-    rows = read_table(folder / MANIFEST, MANIFEST_SCHEMA).to_pylist()
+    rows = manifest_rows(folder)
     by_split = {split: [row for row in rows if row["split"] == split] for split in SPLITS}
     return [_split_shares(split, chosen, class_map) for split, chosen in by_split.items() if chosen]
 
@@ -221,7 +229,7 @@ def predicted_tasks(folder: Path) -> int:
 def overlays(params: Params, folder: Path, progress: Progress) -> dict[str, list[Overlay]]:
     """Worst, typical and best val samples by mean IU."""
     scores = read_table(folder / SAMPLE_SCORES, SAMPLE_SCORES_SCHEMA).to_pylist()
-    samples = {row["task_id"]: row for row in read_table(folder / MANIFEST, MANIFEST_SCHEMA).to_pylist()}
+    samples = {row["task_id"]: row for row in manifest_rows(folder)}
     ranked = sorted(
         (row for row in scores if row["split"] == "val" and row["mean_iu"] is not None and row["task_id"] in samples),
         key=lambda row: (row["mean_iu"], row["task_id"]),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 
 # Paths, relative to the project folder.
+CLASSES_LOCK = Path("classes.lock")
 RESOLVED_PARAMS = Path("data/params.yaml")
 PROBE = Path("data/probe.json")
 TASKS_DIR = Path("data/tasks")
@@ -28,8 +29,17 @@ GATE = REPORTS_DIR / "gate.json"
 PUSH = REPORTS_DIR / "push.json"
 REPORT = REPORTS_DIR / "index.html"
 SCRATCH_DIR = Path(".maskloop")
+RASTERISED = SCRATCH_DIR / "rasterised.parquet"
 
 SPLITS = ("train", "val", "test")
+
+CONTESTED_TYPE = pa.struct(
+    [
+        pa.field("a", pa.int32()),  # class index
+        pa.field("b", pa.int32()),  # class index, greater than a
+        pa.field("pixels", pa.int64()),  # that regions of both classes cover
+    ]
+)
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -43,15 +53,31 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("image_sha256", pa.string(), nullable=False),
         pa.field("class_pixels", pa.list_(pa.int64()), nullable=False),  # pixels per class index
         pa.field("void_pixels", pa.int64(), nullable=False),
-        pa.field("annotation_id", pa.int64(), nullable=False),
-        pa.field("annotator", pa.string()),
+        pa.field("annotation_id", pa.int64(), nullable=False),  # the latest of `annotation_ids`
+        pa.field("annotator", pa.string()),  # who made that one
         pa.field("regions", pa.int32(), nullable=False),  # painted
         pa.field("rejected_regions", pa.int32(), nullable=False),
         pa.field("assigned_split", pa.string()),  # what the task's data says, where split.assigned_by names a field
         pa.field("inputs_sha256", pa.string(), nullable=False),  # of all that the mask was made from
+        pa.field("contested", pa.list_(CONTESTED_TYPE), nullable=False),  # by class pair, without the pairs at 0
+        pa.field("annotators", pa.int32(), nullable=False),  # finished annotations that could be painted
+        pa.field("agreement", pa.float64()),  # mean IoU between those, 0..1; null if there is but one
+        pa.field("annotation_ids", pa.list_(pa.int64()), nullable=False),  # what the mask was made from
     ],
-    metadata={"maskloop.table": "manifest", "maskloop.version": "1"},
+    metadata={"maskloop.table": "manifest", "maskloop.version": "2"},
 )
+
+RASTERISED_SCHEMA = pa.schema(
+    [
+        pa.field("task_id", pa.int64(), nullable=False),
+        pa.field("revision", pa.string(), nullable=False),
+        pa.field("image", pa.string()),
+        pa.field("image_sha256", pa.string()),
+        pa.field("image_error", pa.string()),
+        pa.field("has_image", pa.bool_(), nullable=False),  # whether the file was there
+    ],
+)
+"""What the tasks were like when they were last rasterised; its metadata say by which settings, and into what."""
 
 REJECTS_SCHEMA = pa.schema(
     [

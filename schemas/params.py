@@ -66,9 +66,16 @@ class PrelabelParams(Section):
 
 
 class RasteriseParams(Section):
-    """`unlabelled`: what pixels nobody labelled become, `void` or a class name."""
+    """What pixels become.
+
+    `unlabelled`: those that nobody labelled, `void` or a class name. `overlap`: which region wins where several lie on
+    each other, see `pipeline.overlap`. `annotators`: which finished annotations of a task count, see
+    `pipeline.annotations` and `pipeline.consensus`.
+    """
 
     unlabelled: str = VOID_LABEL
+    overlap: Literal["order", "priority", "smallest_on_top", "void"] = "priority"
+    annotators: Literal["latest", "ground_truth_first", "majority", "staple"] = "latest"
 
 
 class SplitParams(Section):

@@ -78,4 +78,8 @@ def _row(folder: Path, task_id: int, split: str, image: np.ndarray, mask: np.nda
         "rejected_regions": 0,
         "assigned_split": None,
         "inputs_sha256": hashlib.sha256(mask.tobytes()).hexdigest(),
+        "contested": [],
+        "annotators": 1,
+        "agreement": None,
+        "annotation_ids": [task_id],
     }

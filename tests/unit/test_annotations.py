@@ -4,8 +4,13 @@ from pipeline.annotations import chosen, usable
 from schemas.tasks import Annotation
 
 
-def work(annotation_id: int, updated_at: str | None = "2026-01-01", was_cancelled: bool = False) -> Annotation:
-    return Annotation(annotation_id, "1", None, updated_at, was_cancelled, False, None, None, "[]")
+def work(
+    annotation_id: int,
+    updated_at: str | None = "2026-01-01",
+    was_cancelled: bool = False,
+    ground_truth: bool = False,
+) -> Annotation:
+    return Annotation(annotation_id, "1", None, updated_at, was_cancelled, ground_truth, None, None, "[]")
 
 
 @pytest.mark.parametrize(
@@ -21,8 +26,26 @@ def work(annotation_id: int, updated_at: str | None = "2026-01-01", was_cancelle
     ],
 )
 def test_the_one_that_counts(annotations: list[Annotation], expected: int | None):
-    found = chosen(annotations)
-    assert (found.annotation_id if found else None) == expected
+    found = chosen(annotations, "latest")
+    assert [entry.annotation_id for entry in found] == ([] if expected is None else [expected])
+
+
+@pytest.mark.parametrize(
+    ("policy", "expected"),
+    [("latest", [3]), ("ground_truth_first", [1]), ("majority", [2, 1, 3]), ("staple", [2, 1, 3])],
+)
+def test_policies(policy: str, expected: list[int]):
+    annotations = [
+        work(1, "2026-01-02", ground_truth=True),
+        work(2, "2026-01-01", ground_truth=True),
+        work(3, "2026-01-03"),
+        work(4, "2026-01-04", was_cancelled=True, ground_truth=True),
+    ]
+    assert [entry.annotation_id for entry in chosen(annotations, policy)] == expected
+
+
+def test_without_ground_truth_the_latest_counts():
+    assert [entry.annotation_id for entry in chosen([work(1), work(2)], "ground_truth_first")] == [2]
 
 
 def test_skipped_work_is_not_usable():

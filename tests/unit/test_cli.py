@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from connectors.formats import FORMATS
 from pipeline import cli
 from schemas.errors import DataError, MaskloopError
 from tests.conftest import Project
@@ -17,7 +18,10 @@ VERBS = [
     ["doctor"],
     ["label-config"],
     ["retrain"],
-    ["import", "mask-folder"],
+    ["export"],
+    ["classes", "show"],
+    ["classes", "rename"],
+    *(["import", name] for name in FORMATS),
     ["demo", "start"],
     ["demo", "stop"],
 ]
@@ -103,7 +107,7 @@ def test_stages_run_by_name(project: Project, monkeypatch: pytest.MonkeyPatch):
     )
     monkeypatch.chdir(project.folder)
     code, text = invoke("configure")
-    assert (code, text) == (0, "configure: 1 classes; data/params.yaml written\n")
+    assert (code, text) == (0, "configure: 1 classes (road new in classes.lock); data/params.yaml written\n")
     assert invoke("probe")[0] == 0
     assert (project.folder / "data/probe.json").exists()
 

@@ -81,6 +81,68 @@ def test_the_latest_finished_annotation_counts(project: Project):
     assert set(np.unique(mask_of(project, 1))) == {1}
 
 
+@pytest.mark.parametrize(
+    ("policy", "left", "right"), [("order", 2, 2), ("priority", 1, 2), ("smallest_on_top", 1, 2), ("void", VOID, 2)]
+)
+def test_overlap_policies_and_what_they_contest(project: Project, policy: str, left: int, right: int):
+    project.raw["rasterise"] = {"overlap": policy}
+    project.raw["classes"] = [{"name": "road"}, {"name": "car", "priority": 1}, {"name": "tree"}]
+    project.export([task(1, [polygon(LEFT_HALF, "car"), polygon(WHOLE, "tree")])])
+    run(project)
+    assert set(np.unique(mask_of(project, 1)[:, :10])) == {left}
+    assert set(np.unique(mask_of(project, 1)[:, 10:])) == {right}
+    (row,) = rows(project, "manifest")
+    assert row["contested"] == [{"a": 1, "b": 2, "pixels": 100}]
+    assert (row["annotators"], row["agreement"], row["annotation_ids"]) == (1, None, [10])
+
+
+RIGHT_HALF = [[50, 0], [100, 0], [100, 100], [50, 100]]
+
+
+def three_annotators(task_id: int = 1) -> dict[str, Any]:
+    """Two say car, the latest says tree on the right half; the first is the ground truth."""
+    raw = task(task_id)
+    raw["annotations"] = [
+        annotation([polygon(WHOLE, "car")], 1, updated_at="2026-01-01", completed_by=7, ground_truth=True),
+        annotation([polygon(WHOLE, "car"), polygon(LEFT_HALF, "lake")], 2, updated_at="2026-01-02", completed_by=8),
+        annotation([polygon(RIGHT_HALF, "tree")], 3, updated_at="2026-01-03", completed_by=9),
+    ]
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("policy", "left", "right", "used", "rejects"),
+    [
+        ("latest", VOID, 2, [3], 0),
+        ("ground_truth_first", 1, 1, [1], 0),
+        ("majority", 1, 1, [1, 2, 3], 1),
+        ("staple", 1, 1, [1, 2, 3], 1),
+    ],
+)
+def test_several_annotators(project: Project, policy: str, left: int, right: int, used: list[int], rejects: int):
+    project.raw["rasterise"] = {"annotators": policy}
+    project.export([three_annotators()])
+    run(project)
+    assert set(np.unique(mask_of(project, 1)[:, :10])) == {left}
+    assert set(np.unique(mask_of(project, 1)[:, 10:])) == {right}
+    (row,) = rows(project, "manifest")
+    assert row["annotators"] == 3
+    assert row["agreement"] == pytest.approx(1 / 3)  # 1 between the first two, 0 between each and the third
+    assert (row["annotation_ids"], row["annotation_id"]) == (used, used[-1])
+    assert [reject["reason"] for reject in rows(project, "rejects")] == ["unknown_label"] * rejects
+
+
+def test_an_annotation_that_can_not_be_painted_has_no_vote(project: Project):
+    project.raw["rasterise"] = {"annotators": "majority"}
+    raw = three_annotators()
+    raw["annotations"][2]["result"] = [polygon(WHOLE, size_wh=(99, 99))]
+    project.export([raw])
+    run(project)
+    (row,) = rows(project, "manifest")
+    assert (row["annotation_ids"], row["annotators"], row["agreement"]) == ([1, 2], 2, 1.0)
+    assert {reject["reason"] for reject in rows(project, "rejects")} == {"unknown_label", "size_mismatch"}
+
+
 def test_exif_turned_photos_are_seen_as_the_browser_shows_them(project: Project):
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -154,6 +216,64 @@ def test_a_delta_equals_a_full_rebuild(project: Project, tmp_path: Path):
     run(fresh)
     assert outputs(project) == outputs(fresh)
     assert not (project.folder / "data/masks/3.png").exists()
+
+
+def summary(project: Project) -> str:
+    pull(project.params, project.folder, Silent(), Credentials())
+    return rasterise(project.params, project.folder, Silent())
+
+
+def test_only_what_changed_is_read(project: Project):
+    tasks = [task(number, [polygon(WHOLE, "car")] if number % 2 else None) for number in range(1, 41)]
+    tasks[4] = task(5, [polygon(WHOLE, size_wh=(9, 9))])
+    project.export(tasks)
+    assert summary(project).endswith("40 tasks read")
+    before = outputs(project)
+    assert summary(project).endswith(" 0 tasks read")
+    assert outputs(project) == before
+    tasks[0] = task(1, [polygon(LEFT_HALF, "tree")])
+    project.export(tasks)
+    assert summary(project).endswith(" 1 tasks read")
+    (project.folder / "data/masks/3.png").unlink()
+    assert summary(project).endswith(" 1 tasks read")
+    project.raw["rasterise"] = {"overlap": "order"}
+    assert summary(project).endswith("40 tasks read")
+
+
+@pytest.mark.parametrize("name", [".maskloop/rasterised.parquet", "data/samples.parquet", "data/rejects.parquet"])
+@pytest.mark.parametrize("content", [None, b"", b"older"])
+def test_without_a_fitting_record_everything_is_made_again(project: Project, name: str, content: bytes | None):
+    project.export([task(1, [polygon(WHOLE)]), task(2, [polygon(LEFT_HALF, "lake")])])
+    run(project)
+    before = outputs(project)
+    if content is None:
+        (project.folder / name).unlink()
+    else:
+        (project.folder / name).write_bytes(content)
+    assert summary(project).endswith(" 2 tasks read")
+    assert outputs(project) == before
+
+
+def test_a_killed_run_leaves_no_record(project: Project, monkeypatch: pytest.MonkeyPatch):
+    project.export([task(1, [polygon(WHOLE)])])
+    run(project)
+    project.export([task(1, [polygon(WHOLE)]), task(2, [polygon(WHOLE)])])
+    monkeypatch.setattr("pipeline.rasterise.write_mask", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        run(project)
+    monkeypatch.undo()
+    assert summary(project).endswith(" 2 tasks read")
+
+
+def test_the_pool_gives_the_same_bytes(project: Project, tmp_path_factory: pytest.TempPathFactory, monkeypatch):
+    tasks = [task(number, [polygon(WHOLE, "car"), polygon(LEFT_HALF, "lake")]) for number in range(1, 81)]
+    alone = Project(tmp_path_factory.mktemp("alone"))
+    for made, pool_from in ((project, 10), (alone, 1000)):
+        monkeypatch.setattr("pipeline.rasterise.POOL_FROM", pool_from)
+        monkeypatch.setattr("pipeline.rasterise._cores", lambda: 2)
+        made.export(tasks)
+        run(made)
+    assert outputs(project) == outputs(alone)
 
 
 def test_an_image_that_comes_back_is_fetched_again(project: Project):

@@ -80,6 +80,8 @@ def write_samples(folder: Path) -> None:
             "task_id": task_id, "image": str(image), "mask": str(annotated), "width": 40, "height": 20,
             "group": str(task_id), "split": split_of(task_id), "image_sha256": "0" * 64, "class_pixels": [570, 190],
             "void_pixels": 40, "annotation_id": task_id, "regions": 2, "rejected_regions": 0, "inputs_sha256": "0" * 64,
+            "contested": [{"a": 0, "b": 1, "pixels": task_id}] if task_id > 4 else [], "annotators": 1 + task_id // 6,
+            "agreement": 0.625 if task_id == 6 else None, "annotation_ids": [task_id],
         }  # fmt: skip
         manifest.append(sample)
         score = {"task_id": task_id, "split": split_of(task_id), "mean_iu": task_id / 10, "prediction": str(predicted)}
@@ -227,6 +229,13 @@ def test_class_shares_are_of_the_labelled_pixels(folder: Path) -> None:
     assert "road 75.0 75.0 75.0" in text
 
 
+def test_the_worst_pairs_and_tasks_come_first(folder: Path) -> None:
+    text = section(page(folder), "quality")
+    assert "road / car &amp; &lt;van&gt; 11 2 " in text  # pixels of tasks 5 and 6 together
+    assert "6 road / car &amp; &lt;van&gt; 6 0.8 5 road / car &amp; &lt;van&gt; 5 0.6" in text
+    assert "Task annotators mean IoU 6 2 0.625" in text
+
+
 def test_rejects_are_counted_by_reason_and_cut_at_fifty(folder: Path) -> None:
     html = page(folder)
     text = section(html, "rejects")
@@ -258,7 +267,7 @@ def test_what_was_pushed(folder: Path, push: dict[str, Any], expected: str) -> N
         (EVALUATION, "scores"),
         (CONFUSION, "confusion"),
         (SAMPLE_SCORES, "overlays"),
-        (MANIFEST, "overlays, samples, shares"),
+        (MANIFEST, "overlays, quality, samples, shares"),
         (REJECTS, "rejects"),
         (PREDICTIONS_DIR / "predictions.parquet", "predictions"),
         (PUSH, "push"),

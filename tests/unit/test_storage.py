@@ -114,7 +114,7 @@ def test_whatever_arrow_raises_is_one_line(tmp_path: Path, monkeypatch: pytest.M
     def fails(*_, **__):
         raise pa.ArrowNotImplementedError("Integers with more than 64 bits\nnot implemented")  # seen of a flipped bit
 
-    monkeypatch.setattr("connectors.storage.pq.read_table", fails)
+    monkeypatch.setattr("connectors.storage.pq.ParquetFile", fails)
     with pytest.raises(DataError, match="no readable Parquet file: Integers with more than 64 bits not implemented"):
         read_table(tmp_path / "table", SCHEMA)
 

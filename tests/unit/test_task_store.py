@@ -5,7 +5,19 @@ from pathlib import Path
 import pytest
 
 from connectors.storage import write_bytes
-from connectors.task_store import part_of, read_part, read_tasks, row_annotations, task_row, tidy, write_part
+from connectors.task_store import (
+    BATCH_TASKS,
+    GROUP_TASKS,
+    batches,
+    part_of,
+    read_batch,
+    read_part,
+    read_tasks,
+    row_annotations,
+    task_row,
+    tidy,
+    write_part,
+)
 from schemas.errors import DataError
 from schemas.tasks import TASKS_SCHEMA, Annotation, Task
 
@@ -91,3 +103,21 @@ def test_a_corrupt_part_is_named(tmp_path: Path):
     (tmp_path / "00000001.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match=r"00000001\.parquet is no readable Parquet file"):
         read_tasks(tmp_path)
+
+
+def test_batches_hold_the_wanted_tasks_alone(tmp_path: Path):
+    write(tmp_path, *range(1, 3 * GROUP_TASKS), 1000, 5000)
+    wanted = {1, 2, 2 * GROUP_TASKS + 1, 1000, 99_999}
+    found = list(batches(tmp_path, wanted))
+    assert [(batch.part, batch.groups) for batch in found] == [
+        (0, {0: [1, 2], 2: [2 * GROUP_TASKS + 1]}),
+        (1, {0: [1000]}),
+    ]
+    assert [read_batch(tmp_path, batch) for batch in found] == [[row(1), row(2), row(2 * GROUP_TASKS + 1)], [row(1000)]]
+
+
+def test_batches_end_before_they_grow_large(tmp_path: Path):
+    write(tmp_path, *range(300))
+    found = list(batches(tmp_path, set(range(300))))
+    assert [len(batch) for batch in found] == [BATCH_TASKS] * (300 // BATCH_TASKS)
+    assert [read["task_id"] for batch in found for read in read_batch(tmp_path, batch)] == list(range(300))
