@@ -18,8 +18,8 @@ import orjson
 from numpy.typing import NDArray
 
 from connectors import coco_rle
-from connectors.coco_json import Dataset, Entry, field, image_entry, read_categories, read_datasets, write_dataset
-from connectors.format_files import Values, write_image
+from connectors.coco_json import Annotated, Entry, field, image_entry, read_annotated, read_categories, write_dataset
+from connectors.format_files import write_image
 from connectors.labelled import Component, Instance, Labelled, Outline, Sample
 from schemas.errors import DataError
 from schemas.labels import ClassMap
@@ -72,13 +72,10 @@ class CocoInstances:
 
     def read(self, folder: Path, classes: Sequence[str], void: frozenset[int]) -> Iterator[Labelled]:
         """See `Format.read`. Crowds lie below, and smaller instances on larger ones."""
-        for dataset in read_datasets(folder, KIND):
-            values = Values(dataset.name_of, classes, void)
-            for image_id in sorted(dataset.images):
-                image, size_hw = dataset.image(image_id)
-                annotations = sorted(dataset.annotations.get(image_id, []), key=_height)
-                instances = [each for entry in annotations for each in _instances(entry, size_hw, values, dataset)]
-                yield Labelled(image, dataset.path, size_hw, instances, dataset.split)
+        for item in read_annotated(folder, KIND, classes, void):
+            annotations = sorted(item.annotations, key=_height)
+            instances = [instance for entry in annotations for instance in _instances(entry, item)]
+            yield Labelled(item.image, item.dataset.path, item.size_hw, instances, item.dataset.split)
 
 
 def _polygon(component: Component, size_hw: tuple[int, int]) -> list[list[float]]:
@@ -104,22 +101,22 @@ def _height(annotation: Entry) -> tuple[bool, float]:
     return not annotation.get("iscrowd"), -area if isinstance(area, int | float) else 0.0
 
 
-def _instances(annotation: Entry, size_hw: tuple[int, int], values: Values, dataset: Dataset) -> Iterator[Instance]:
-    what = f"annotation {annotation.get('id')} (image {annotation['image_id']})"
-    category = field(annotation, "category_id", int, dataset.path, what)
-    index = values.index(category, f"{dataset.path}: {what}: the category id")
+def _instances(annotation: Entry, item: Annotated) -> Iterator[Instance]:
+    path, what = item.dataset.path, f"annotation {annotation.get('id')} (image {item.image_id})"
+    category = field(annotation, "category_id", int, path, what)
+    index = item.values.index(category, f"{path}: {what}: the category id")
     segmentation = annotation.get("segmentation")
     try:
         if isinstance(segmentation, dict):
-            yield Instance(index, pixels=_decoded(segmentation, size_hw))
+            yield Instance(index, pixels=_decoded(segmentation, item.size_hw))
         elif isinstance(segmentation, list) and segmentation:
             yield from [Instance(index, _ring(numbers)) for numbers in segmentation]
         else:
             raise DataError("there is no segmentation")
     except DataError as error:
-        raise DataError(f"{dataset.path}: {what}: {error}", REMEDY) from None
+        raise DataError(f"{path}: {what}: {error}", REMEDY) from None
     except MALFORMED as error:
-        raise DataError(f"{dataset.path}: {what}: {type(error).__name__}: {error}", REMEDY) from None
+        raise DataError(f"{path}: {what}: {type(error).__name__}: {error}", REMEDY) from None
 
 
 def _decoded(segmentation: Entry, size_hw: tuple[int, int]) -> NDArray[np.bool_]:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import orjson
 
-from connectors.format_files import check_size, existing_folder, parse_classes
+from connectors.format_files import Values, check_size, existing_folder, parse_classes
 from connectors.labelled import Sample
 from connectors.storage import write_bytes
 from schemas.errors import DataError
@@ -54,6 +54,27 @@ def read_datasets(folder: Path, kind: str) -> list[Dataset]:
     if not found:
         raise DataError(f"{annotations} holds no {kind}_<split>.json", "Name the data set's folder.")
     return [_read_dataset(folder, kind, path) for path in found]
+
+
+@dataclass(frozen=True, slots=True)
+class Annotated:
+    """One image with its annotations. `values`: its data set's category ids to class indices."""
+
+    dataset: Dataset
+    values: Values
+    image_id: int
+    image: Path
+    size_hw: tuple[int, int]
+    annotations: list[Entry]
+
+
+def read_annotated(folder: Path, kind: str, classes: Sequence[str], void: frozenset[int]) -> Iterator[Annotated]:
+    """Every image of every split, in order of id. Raises DataError naming the file at fault, and what `Values` does."""
+    for dataset in read_datasets(folder, kind):
+        values = Values(dataset.name_of, classes, void)
+        for image_id in sorted(dataset.images):
+            annotations = dataset.annotations.get(image_id, [])
+            yield Annotated(dataset, values, image_id, *dataset.image(image_id), annotations)
 
 
 def _read_dataset(folder: Path, kind: str, path: Path) -> Dataset:

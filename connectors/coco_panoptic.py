@@ -15,7 +15,7 @@ import orjson
 from numpy.typing import NDArray
 from PIL import Image
 
-from connectors.coco_json import Dataset, Entry, field, image_entry, read_categories, read_datasets, write_dataset
+from connectors.coco_json import Dataset, Entry, field, image_entry, read_annotated, read_categories, write_dataset
 from connectors.format_files import Values, encode_image, write_image
 from connectors.labelled import Labelled, Mask, Sample
 from connectors.storage import write_bytes
@@ -50,19 +50,17 @@ class CocoPanoptic:
 
     def read(self, folder: Path, classes: Sequence[str], void: frozenset[int]) -> Iterator[Labelled]:
         """See `Format.read`."""
-        for dataset in read_datasets(folder, KIND):
-            values = Values(dataset.name_of, classes, void)
-            for image_id in sorted(dataset.images):
-                image, size_hw = dataset.image(image_id)
-                annotations = dataset.annotations.get(image_id, [])
-                if len(annotations) != 1:
-                    found = f"{dataset.path}: image {image_id} has {len(annotations)} annotations, expected 1"
-                    raise DataError(found, "Replace the file.")
-                path, mask = _mask(annotations[0], values, dataset)
-                if mask.shape != size_hw:
-                    found = f"{path} is {mask.shape[1]}×{mask.shape[0]}, its image {size_hw[1]}×{size_hw[0]}"
-                    raise DataError(found, "Replace the file.")
-                yield Labelled(image, path, size_hw, mask, dataset.split)
+        for item in read_annotated(folder, KIND, classes, void):
+            if len(item.annotations) != 1:
+                found = (
+                    f"{item.dataset.path}: image {item.image_id} has {len(item.annotations)} annotations, expected 1"
+                )
+                raise DataError(found, "Replace the file.")
+            path, mask = _mask(item.annotations[0], item.values, item.dataset)
+            if mask.shape != item.size_hw:
+                expected = f"{item.size_hw[1]}×{item.size_hw[0]}"
+                raise DataError(f"{path} is {mask.shape[1]}×{mask.shape[0]}, its image {expected}", "Replace the file.")
+            yield Labelled(item.image, path, item.size_hw, mask, item.dataset.split)
 
 
 PANOPTIC = CocoPanoptic()

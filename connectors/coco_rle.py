@@ -13,6 +13,9 @@ from schemas.errors import DataError
 Rle = dict[str, Any]
 """COCO's compressed form: `size` [H, W] and `counts` as bytes."""
 
+LONGEST_RUN = 7
+"""Characters of one run length: 35 bits, so that no sum of them leaves int64."""
+
 
 def encode(mask: NDArray[np.bool_]) -> Rle:
     """The run lengths of a mask, bool (H, W)."""
@@ -31,22 +34,21 @@ def decompress(counts: bytes | str) -> list[int]:
 
     Raises DataError if they are corrupt or break off.
     """
-    runs: list[int] = []
-    value = shift = 0
-    for character in counts.encode("ascii") if isinstance(counts, str) else counts:
-        bits = character - 48
-        if not 0 <= bits < 64 or shift > 60:
-            raise DataError("the compressed run lengths of a mask are corrupt")
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        runs.append(value + (runs[-2] if len(runs) > 2 else 0))
-        value = shift = 0
-    if shift or not runs:
+    raw = counts.encode("utf-8", "surrogatepass") if isinstance(counts, str) else counts
+    characters = np.frombuffer(raw, np.uint8).astype(np.int64) - 48
+    if characters.size == 0 or characters[-1] & 32:
         raise DataError("the compressed run lengths of a mask break off")
+    ends = np.flatnonzero((characters & 32) == 0)
+    lengths = np.diff(ends, prepend=-1)
+    if characters.min() < 0 or characters.max() > 63 or lengths.max() > LONGEST_RUN:
+        raise DataError("the compressed run lengths of a mask are corrupt")
+    starts = ends - lengths + 1
+    shifts = 5 * (np.arange(characters.size) - np.repeat(starts, lengths))
+    values = np.add.reduceat((characters & 31) << shifts, starts)
+    values -= np.where(characters[ends] & 16, 1 << (5 * lengths), 0)
+    for first in (1, 2):  # every other value, each on top of the last
+        values[first::2] = np.cumsum(values[first::2])
+    runs: list[int] = values.tolist()
     return runs
 
 

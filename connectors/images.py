@@ -41,7 +41,12 @@ def open_rgb(path: Path) -> NDArray[np.uint8]:
     """
     if not path.is_file():
         raise ImageError("image_missing", f"{path} does not exist", "Run `dvc repro` to pull it again.")
-    _, image = _decode(path.read_bytes(), str(path))
+    return decode_rgb(path.read_bytes(), str(path))
+
+
+def decode_rgb(content: bytes, name: str) -> NDArray[np.uint8]:
+    """Decode an image's bytes as `open_rgb` does; `name` goes into the error. Raises ImageError `image_corrupt`."""
+    _, image = _decode(content, name)
     image.info.pop("transparency", None)  # Pillow warns of it
     if image.mode.startswith("I;16"):  # Pillow would clip where browsers scale
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

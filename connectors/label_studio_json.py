@@ -98,7 +98,7 @@ def _annotation(task_id: int, raw: Any) -> Annotation:
 
 
 def parse_regions(
-    result: str, to_name: str | None = None, passed_over: Counter[str] | None = None
+    result: str | bytes, to_name: str | None = None, passed_over: Counter[str] | None = None
 ) -> Iterator[Region | tuple[str, RegionError]]:
     """Yield the regions of an annotation's `result` in stacking order (later on top), each with its holes.
 
@@ -263,6 +263,23 @@ def polygon_result(
         "original_height": size_hw[0],
         "image_rotation": 0,
         "value": {"points": points_pct.tolist(), "closed": True, "polygonlabels": [label]},
+    }
+    return item if score is None else item | {"score": score}
+
+
+def brush_result(
+    region_id: str, label: str, rle: bytes, size_hw: tuple[int, int], score: float | None = None
+) -> dict[str, Any]:
+    """One brush stroke as an item of a `result`. `rle`: Label Studio's own, of a mask of that size; `score` in 0..1."""
+    item: dict[str, Any] = {
+        "id": region_id,
+        "from_name": "brush",
+        "to_name": "image",
+        "type": "brushlabels",
+        "original_width": size_hw[1],
+        "original_height": size_hw[0],
+        "image_rotation": 0,
+        "value": {"format": "rle", "rle": list(rle), "brushlabels": [label]},
     }
     return item if score is None else item | {"score": score}
 

@@ -15,6 +15,7 @@ from connectors.storage import write_bytes
 from schemas.errors import DataError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+UNFILTERED = 0
 
 
 def write_mask(path: Path, mask: NDArray[np.uint8]) -> bool:
@@ -25,10 +26,11 @@ def write_mask(path: Path, mask: NDArray[np.uint8]) -> bool:
 def encode_png(mask: NDArray[np.uint8]) -> bytes:
     """A mask, uint8 (H, W), as an unfiltered 8-bit grey PNG (PNG specification, third edition)."""
     height, width = mask.shape
-    rows = np.zeros((height, width + 1), dtype=np.uint8)
+    rows = np.empty((height, width + 1), dtype=np.uint8)
+    rows[:, 0] = UNFILTERED
     rows[:, 1:] = mask
     header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    data = isal_zlib.compress(rows.tobytes(), level=1)
+    data = isal_zlib.compress(rows.data, level=1)
     return SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
-from collections.abc import Iterator
+import secrets
+import shutil
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 from schemas.errors import DataError
 
 ROW_GROUP_SIZE = 128 * 1024
+TEMPORARY = ".tmp-"
 
 
 @contextmanager
@@ -25,11 +27,9 @@ def replacing(path: Path, fsync: bool = False, mode: int = 0o644) -> Iterator[Pa
 
     The file has its permissions, `mode`, from the moment it has its name.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".tmp-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    temporary = Path(_new_beside(path))
     try:
+        temporary.touch(0o600, exist_ok=False)
         yield temporary
         if fsync:
             with temporary.open("rb") as stream:
@@ -41,13 +41,62 @@ def replacing(path: Path, fsync: bool = False, mode: int = 0o644) -> Iterator[Pa
         raise
 
 
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it takes the name `path`, on error it is removed.
+
+    What killed calls left beside `path` is removed first, so one process at a time may write there.
+    """
+    for stale in path.parent.glob(f"{TEMPORARY}*"):
+        shutil.rmtree(stale)
+    temporary = path.with_name(f"{TEMPORARY}{path.name}")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.replace(path)
+    except BaseException:
+        shutil.rmtree(temporary)
+        raise
+
+
 def write_bytes(path: Path, content: bytes, fsync: bool = False, mode: int = 0o644) -> bool:
     """Write `content` unless `path` holds it already. Returns whether it wrote."""
-    if path.is_file() and path.stat().st_size == len(content) and path.read_bytes() == content:
+    if _holds(path, content):
         return False
-    with replacing(path, fsync, mode) as temporary:
-        temporary.write_bytes(content)
+    temporary = _new_beside(path)
+    try:
+        with open(temporary, "xb", opener=_open_private) as stream:
+            stream.write(content)
+            stream.flush()
+            if fsync:
+                os.fsync(stream.fileno())
+        os.chmod(temporary, mode)  # noqa: PTH101
+        os.replace(temporary, path)  # noqa: PTH105
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
     return True
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    try:
+        return path.stat().st_size == len(content) and path.read_bytes() == content
+    except FileNotFoundError:
+        return False
+
+
+def _new_beside(path: Path) -> str:
+    """An unused name in the folder of `path`, which is made if need be."""
+    folder = os.path.dirname(path) or os.curdir  # noqa: PTH120
+    if not os.path.isdir(folder):  # noqa: PTH112
+        path.parent.mkdir(parents=True, exist_ok=True)
+    return f"{folder}{os.sep}.tmp-{secrets.token_hex(8)}{path.suffix}"
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def write_json(path: Path, value: Any, fsync: bool = False) -> bool:
@@ -71,10 +120,16 @@ def write_table(path: Path, rows: list[dict[str, Any]], schema: pa.Schema) -> bo
     return write_bytes(path, encode_table(pa.Table.from_pylist(rows, schema=schema)))
 
 
-def encode_table(table: pa.Table, row_group_size: int = ROW_GROUP_SIZE) -> bytes:
-    """A table as Parquet. The same rows give the same bytes, however the table was put together."""
+def encode_table(table: pa.Table, row_group_size: int = ROW_GROUP_SIZE, large: Sequence[str] | None = None) -> bytes:
+    """A table as Parquet. The same rows give the same bytes, however the table was put together.
+
+    For tables of small row groups, `large` names the columns (`a.list.element.b` in lists) that are worth compressing;
+    there the others are not, and no statistics are kept, so that the table opens and its small columns read quickly.
+    """
     sink = pa.BufferOutputStream()
-    options = {"compression": "zstd", "use_dictionary": False, "row_group_size": row_group_size}
+    options: dict[str, Any] = {"compression": "zstd", "use_dictionary": False, "row_group_size": row_group_size}
+    if large is not None:
+        options |= {"compression": dict.fromkeys(large, "zstd"), "write_statistics": False}
     pq.write_table(table.combine_chunks(), sink, **options)
     content: bytes = sink.getvalue().to_pybytes()
     return content
@@ -103,7 +158,7 @@ def open_table(path: Path, schema: pa.Schema) -> Iterator[pq.ParquetFile]:
 
 def names(folder: Path) -> set[str]:
     """Names of what lies in a folder; empty if there is no such folder."""
-    return {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    return set(os.listdir(folder)) if folder.is_dir() else set()  # noqa: PTH208 - no Path for each of many
 
 
 def sha256_file(path: Path) -> str:

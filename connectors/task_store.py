@@ -1,17 +1,17 @@
 """`data/tasks/`: Parquet parts of 1,000 task ids each, so that a delta rewrites only the parts it touches.
 
-A part has row groups of 25 tasks, so that a few tasks are read without decoding all the others' annotations.
+A part has row groups of few tasks, so that some tasks are read without decoding all the others' annotations.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -19,8 +19,16 @@ from connectors.storage import encode_table, open_table, read_table, remove_othe
 from schemas.tasks import TASKS_SCHEMA, Annotation, Task
 
 PART_TASKS = 1000
-GROUP_TASKS = 25
+GROUP_TASKS = range(5, 26)
+GROUP_BYTES = 256 * 1024
+"""A row group has about that many bytes of annotations, within the bounds of GROUP_TASKS."""
+
+LARGE_COLUMNS = ("data", "annotations.list.element.result")
 BATCH_TASKS = 50
+SLICE_TASKS = 8
+"""Number of tasks that are in memory as Python objects at a time."""
+
+INDEX_FIELDS = [pa.field("part", pa.int32(), nullable=False), pa.field("row_group", pa.int32(), nullable=False)]
 
 Row = dict[str, Any]
 
@@ -51,10 +59,29 @@ def write_part(tasks_dir: Path, part: int, rows: dict[int, Row]) -> bool:
     path = _path(tasks_dir, part)
     if rows:
         table = pa.Table.from_pylist([rows[task_id] for task_id in sorted(rows)], schema=TASKS_SCHEMA)
-        return write_bytes(path, encode_table(table, GROUP_TASKS))
+        return write_bytes(path, encode_table(table, _group_tasks(table), LARGE_COLUMNS))
     existed = path.exists()
     path.unlink(missing_ok=True)
     return existed
+
+
+def _group_tasks(table: pa.Table) -> int:
+    most = GROUP_BYTES * len(table) // max(int(table["annotations"].nbytes), 1)
+    return min(max(most, GROUP_TASKS.start), GROUP_TASKS.stop - 1)
+
+
+def read_index(tasks_dir: Path, columns: list[str]) -> pa.Table:
+    """Some columns of all tasks, sorted by task id, and where each lies (INDEX_FIELDS). Raises DataError."""
+    schema = pa.schema([*(TASKS_SCHEMA.field(name) for name in columns), *INDEX_FIELDS])
+    tables = [schema.empty_table()]
+    for path in sorted(tasks_dir.glob("[0-9]*.parquet")):
+        with open_table(path, TASKS_SCHEMA) as file:
+            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+            found = file.read(columns, use_threads=False).select(columns)
+        groups = np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+        places = [np.full(len(found), int(path.stem), np.int32), groups]
+        tables.append(pa.Table.from_arrays([*found.columns, *map(pa.array, places)], schema=schema))
+    return pa.concat_tables(tables).combine_chunks()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,31 +95,30 @@ class Batch:
         return sum(map(len, self.groups.values()))
 
 
-def batches(tasks_dir: Path, wanted: Set[int]) -> Iterator[Batch]:
-    """Where the wanted tasks lie, in the order of their ids, about BATCH_TASKS together."""
-    for path in sorted(tasks_dir.glob("[0-9]*.parquet")):
-        with open_table(path, TASKS_SCHEMA) as file:
-            task_ids = iter(file.read(["task_id"])["task_id"].to_pylist())
-            sizes = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-        batch = Batch(int(path.stem), {})
-        for group, size in enumerate(sizes):
-            if found := [task_id for task_id in islice(task_ids, size) if task_id in wanted]:
-                batch.groups[group] = found
-            if len(batch) >= BATCH_TASKS:
+def batches(index: pa.Table) -> Iterator[Batch]:
+    """The tasks of an index in its order, about BATCH_TASKS together."""
+    batch = Batch(-1, {})
+    columns = (index[name].to_pylist() for name in ("task_id", "part", "row_group"))
+    for task_id, part, group in zip(*columns, strict=True):
+        is_full = len(batch) >= BATCH_TASKS and group not in batch.groups
+        if part != batch.part or is_full:
+            if batch.groups:
                 yield batch
-                batch = Batch(batch.part, {})
-        if batch.groups:
-            yield batch
+            batch = Batch(part, {})
+        batch.groups.setdefault(group, []).append(task_id)
+    if batch.groups:
+        yield batch
 
 
-def read_batch(tasks_dir: Path, batch: Batch) -> list[Row]:
+def read_batch(tasks_dir: Path, batch: Batch) -> Iterator[Row]:
     """Rows of a batch in the order of their ids."""
-    rows: list[Row] = []
     with open_table(_path(tasks_dir, batch.part), TASKS_SCHEMA) as file:
         for group, task_ids in batch.groups.items():
-            table = file.read_row_group(group)
-            rows += table.filter(pc.is_in(table["task_id"], pa.array(task_ids, pa.int64()))).to_pylist()
-    return rows
+            table = file.read_row_group(group, use_threads=False)
+            if len(task_ids) < len(table):
+                table = table.filter(pc.is_in(table["task_id"], pa.array(task_ids, pa.int64())))
+            for few in table.to_batches(SLICE_TASKS):
+                yield from few.to_pylist()
 
 
 def tidy(tasks_dir: Path, parts: set[int]) -> None:

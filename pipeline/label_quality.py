@@ -24,12 +24,12 @@ class ContestedPair:
 
 @dataclass(frozen=True, slots=True)
 class ContestedTask:
-    """A task with its contested pixels: their number by pair of classes together, and as a share of the image."""
+    """A task with the pair of classes that contests most of its pixels: how many, and their share of the image."""
 
     task_id: int
+    worst_pair: tuple[str, str]
     pixels: int
     share: float
-    worst_pair: tuple[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +43,22 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class LabelQuality:
-    """The worst of each, the worst first."""
+    """The worst of each, the worst first. `passed_over`: types of what is no region, the most frequent first."""
 
     pairs: tuple[ContestedPair, ...]
     tasks: tuple[ContestedTask, ...]
     disagreements: tuple[Disagreement, ...]
+    passed_over: tuple[tuple[str, int], ...]
 
 
 def label_quality(rows: Sequence[Row], class_map: ClassMap) -> LabelQuality:
     """What rows of the manifest say about the annotations."""
     pixels: Counter[tuple[int, int]] = Counter()
     tasks: Counter[tuple[int, int]] = Counter()
+    passed_over: Counter[str] = Counter()
     contested = []
     for row in rows:
+        passed_over.update({entry["kind"]: entry["count"] for entry in row.get("passed_over") or ()})
         for entry in row["contested"]:
             pixels[entry["a"], entry["b"]] += entry["pixels"]
             tasks[entry["a"], entry["b"]] += 1
@@ -76,11 +79,11 @@ def label_quality(rows: Sequence[Row], class_map: ClassMap) -> LabelQuality:
         tuple(pairs),
         tuple(sorted(contested, key=lambda task: (-task.share, task.task_id))[:SHOWN]),
         tuple(Disagreement(row["task_id"], row["annotators"], row["agreement"]) for row in disputed[:SHOWN]),
+        tuple(passed_over.most_common()),
     )
 
 
 def _contested_task(row: Row, class_map: ClassMap) -> ContestedTask:
-    total = sum(entry["pixels"] for entry in row["contested"])
     worst = max(row["contested"], key=lambda entry: entry["pixels"])
     pair = class_map.label(worst["a"]), class_map.label(worst["b"])
-    return ContestedTask(row["task_id"], total, total / (row["width"] * row["height"]), pair)
+    return ContestedTask(row["task_id"], pair, worst["pixels"], worst["pixels"] / (row["width"] * row["height"]))

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.bit_planes import Bits, crossings, empty_planes, packed, unpacked
 from pipeline.raster import paint, paint_region
 from schemas.labels import VOID_INDEX, ClassMap
 from schemas.regions import Region
@@ -32,19 +33,24 @@ Stack = list[tuple[Region, int]]
 class Contested:
     """`pairs`: pixels that regions of both classes cover, by (lower, higher) class index, without pairs at 0.
 
-    `bits`: uint64 (⌈H·W / 64⌉,), row by row the pixels where regions of at least two classes lie on each other.
+    `plane`: the pixels where regions of at least two classes lie on each other, a plane of `pipeline.bit_planes`.
     """
 
     pairs: dict[tuple[int, int], int]
-    bits: NDArray[np.uint64]
+    plane: Bits
     size_hw: tuple[int, int]
+
+    @classmethod
+    def of(cls, planes: Bits, classes: Sequence[int], size_hw: tuple[int, int]) -> Contested:
+        """Count what the planes of some class indices, in ascending order, share."""
+        shared, plane = crossings(planes)
+        pairs = {(classes[a], classes[b]): int(shared[a, b]) for a, b in np.argwhere(shared).tolist()}
+        return cls(pairs, plane, size_hw)
 
     @property
     def pixels(self) -> NDArray[np.bool_]:
         """The contested pixels, bool (H, W)."""
-        height, width = self.size_hw
-        flags = np.unpackbits(self.bits.view(np.uint8), count=height * width)
-        return flags.reshape(self.size_hw).view(np.bool_)
+        return unpacked(self.plane, self.size_hw)
 
 
 def stacked(regions: Sequence[Region], class_map: ClassMap, policy: str, size_hw: tuple[int, int]) -> Stack:
@@ -53,15 +59,24 @@ def stacked(regions: Sequence[Region], class_map: ClassMap, policy: str, size_hw
     Raises RegionError `bad_rle` where `smallest_on_top` meets a stroke that can't be decoded.
     """
     level = _levels(class_map, policy, size_hw)
+    indices = [class_map.index(region.label) for region in regions]
+    pairs = [(region, index) for region, index in zip(regions, indices, strict=True) if index is not None]
+    levels = [0.0 if index == VOID_INDEX else level(region, index) for region, index in pairs]
+    return [pairs[number] for number in painting_order([index for _, index in pairs], levels)]
+
+
+def painting_order(indices: Sequence[int], levels: Sequence[float]) -> list[int]:
+    """Numbers of the regions, given in drawing order with their class indices and levels, from the bottom up.
+
+    A region labelled `void` lies on whatever was drawn before it, so its own level counts for nothing.
+    """
     highest = -math.inf
-    keyed: list[tuple[float, Region, int]] = []
-    for region in regions:
-        index = class_map.index(region.label)
-        assert index is not None
-        height = highest if index == VOID_INDEX else level(region, index)
+    heights = []
+    for index, level in zip(indices, levels, strict=True):
+        height = highest if index == VOID_INDEX else level
         highest = max(highest, height)
-        keyed.append((height, region, index))
-    return [(region, index) for _, region, index in sorted(keyed, key=lambda entry: entry[0])]
+        heights.append(height)
+    return sorted(range(len(heights)), key=heights.__getitem__)
 
 
 def _levels(class_map: ClassMap, policy: str, size_hw: tuple[int, int]) -> Callable[[Region, int], float]:
@@ -80,32 +95,19 @@ def _area_px(region: Region, scratch: NDArray[np.uint8]) -> int:
 
 
 def contested(stack: Iterable[tuple[Region, int]], size_hw: tuple[int, int]) -> Contested:
-    """Count the pixels that regions of different classes contest.
-
-    Each class is painted once into a plane of bits; whole words of 64 pixels are then compared at a time.
-    """
+    """Count the pixels that regions of different classes contest. Each class is painted once into a plane of bits."""
     by_class: dict[int, Stack] = {}
     for region, index in stack:
         if index != VOID_INDEX:
             by_class.setdefault(index, []).append((region, 1))
     classes = sorted(by_class)
-    size = size_hw[0] * size_hw[1]
-    planes = np.zeros((len(classes), -(-size // 64)), np.uint64)
-    once, twice = np.zeros_like(planes, shape=planes.shape[1:]), np.zeros_like(planes, shape=planes.shape[1:])
+    planes = empty_planes(len(classes), size_hw)
     scratch = np.empty(size_hw, np.uint8)
     for plane, index in zip(planes, classes, strict=True):
         scratch[:] = 0
         paint(scratch, by_class[index])
-        plane.view(np.uint8)[: -(-size // 8)] = np.packbits(scratch)
-        twice |= once & plane
-        once |= plane
-    crossed = planes[:, twice != 0]
-    pairs: dict[tuple[int, int], int] = {}
-    for position, index in enumerate(classes[:-1]):
-        shared = np.bitwise_count(crossed[position + 1 :] & crossed[position]).sum(axis=1, dtype=np.int64)
-        others = zip(classes[position + 1 :], shared.tolist(), strict=True)
-        pairs |= {(index, other): pixels for other, pixels in others if pixels}
-    return Contested(pairs, twice, size_hw)
+        plane[:] = packed(scratch)
+    return Contested.of(planes, classes, size_hw)
 
 
 def total(conflicts: Iterable[Contested]) -> list[dict[str, int]]:

@@ -7,20 +7,20 @@ changed. It is deleted before the first mask is painted and written after the la
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from connectors.storage import encode_table, names, open_table, read_table, sha256_file, write_bytes
-from connectors.task_store import read_tasks
+from connectors.task_store import read_index
 from schemas.errors import DataError
 from schemas.manifest import (
     IMAGES_DIR,
     MANIFEST_SCHEMA,
+    MASKS_DIR,
     RASTERISED,
     RASTERISED_SCHEMA,
     REJECTS,
@@ -34,11 +34,11 @@ SETTINGS = b"maskloop.settings"
 
 @dataclass(frozen=True, slots=True)
 class Rasterised:
-    """`samples` and `rejects`: rows of the tasks that are as they were. `stale`: ids of all other tasks."""
+    """`samples` and `rejects`: rows of the tasks that are as they were. `stale`: index of all other tasks."""
 
     samples: pa.Table
     rejects: pa.Table
-    stale: frozenset[int]
+    stale: pa.Table
     _folder: Path
     _settings: str
     _tasks: pa.Table
@@ -46,13 +46,16 @@ class Rasterised:
     @classmethod
     def read(cls, folder: Path, settings: str, masks: set[str]) -> Rasterised:
         """Compare the tasks with the record. `masks`: names of the masks on disk."""
-        tasks = _tasks(folder)
+        columns = [name for name in RASTERISED_SCHEMA.names if name != "has_image"]
+        index = read_index(folder / TASKS_DIR, columns)
+        has_image = pc.is_in(index["image"], _paths(IMAGES_DIR, names(folder / IMAGES_DIR)))
+        tasks = index.select(columns).append_column(RASTERISED_SCHEMA.field("has_image"), has_image)
         before, samples, rejects = _record(folder, settings)
-        gone = _without_mask(samples, masks)
-        recorded = {entry[0]: entry for entry in _entries(before) if entry[0] not in gone}
-        current = {entry[0]: entry for entry in _entries(tasks)}
-        stale = frozenset(task_id for task_id, entry in current.items() if recorded.get(task_id) != entry)
-        kept = pa.array(current.keys() - stale, pa.int64())
+        has_mask = pc.is_in(samples["mask"], _paths(MASKS_DIR, masks))
+        gone = samples["task_id"].filter(pc.invert(has_mask))
+        fresh = pc.and_(_unchanged(tasks, before), pc.invert(_is_in(tasks["task_id"], gone)))
+        kept = tasks["task_id"].filter(fresh)
+        stale = index.filter(pc.invert(fresh))
         return cls(_of(kept, samples), _of(kept, rejects), stale, folder, settings, tasks)
 
     def forget(self) -> None:
@@ -65,26 +68,33 @@ class Rasterised:
         write_bytes(self._folder / RASTERISED, encode_table(self._tasks.replace_schema_metadata(metadata)))
 
 
-def file_name(path: str) -> str:
-    """The last part of a path as tables hold it."""
-    return path.rpartition("/")[2]
+def _paths(folder: Path, found: Iterable[str]) -> pa.Array:
+    """Paths as tables hold them."""
+    prefix = f"{folder.as_posix()}/"
+    return pa.array([prefix + name for name in found], pa.string())
 
 
-def _tasks(folder: Path) -> pa.Table:
-    columns = [name for name in RASTERISED_SCHEMA.names if name != "has_image"]
-    tasks = read_tasks(folder / TASKS_DIR, columns)
-    on_disk = names(folder / IMAGES_DIR)
-    has_image = [image is not None and file_name(image) in on_disk for image in tasks["image"].to_pylist()]
-    return tasks.append_column(RASTERISED_SCHEMA.field("has_image"), pa.array(has_image, pa.bool_()))
+def _unchanged(tasks: pa.Table, before: pa.Table) -> pa.ChunkedArray:
+    """Which tasks the record holds just as they are; tables of RASTERISED_SCHEMA."""
+    place = pc.index_in(tasks["task_id"], before["task_id"].combine_chunks())
+    recorded = before.take(place)
+    same = pc.is_valid(place)
+    for name in tasks.column_names:
+        same = pc.and_(same, _equal(tasks[name], recorded[name]))
+    return same
 
 
-def _entries(tasks: pa.Table) -> Iterator[tuple[Any, ...]]:
-    """Rows of RASTERISED_SCHEMA, the task id first."""
-    return zip(*(column.to_pylist() for column in tasks.columns), strict=True)
+def _equal(a: pa.ChunkedArray, b: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Whether values are equal, where null equals null."""
+    return pc.if_else(pc.or_(pc.is_null(a), pc.is_null(b)), pc.equal(pc.is_null(a), pc.is_null(b)), pc.equal(a, b))
 
 
-def _of(task_ids: pa.Array, table: pa.Table) -> pa.Table:
-    return table.filter(pc.is_in(table["task_id"], task_ids))
+def _is_in(task_ids: pa.ChunkedArray, wanted: pa.ChunkedArray) -> pa.ChunkedArray:
+    return pc.is_in(task_ids, wanted.combine_chunks())
+
+
+def _of(task_ids: pa.ChunkedArray, table: pa.Table) -> pa.Table:
+    return table.filter(_is_in(table["task_id"], task_ids))
 
 
 def _hashes(folder: Path) -> dict[bytes, str]:
@@ -103,9 +113,3 @@ def _record(folder: Path, settings: str) -> tuple[pa.Table, pa.Table, pa.Table]:
     except (DataError, FileNotFoundError):
         pass  # nothing recorded, or by another version
     return RASTERISED_SCHEMA.empty_table(), MANIFEST_SCHEMA.empty_table(), REJECTS_SCHEMA.empty_table()
-
-
-def _without_mask(samples: pa.Table, masks: set[str]) -> set[int]:
-    """Ids of the samples whose mask is not there."""
-    pairs = zip(samples["task_id"].to_pylist(), samples["mask"].to_pylist(), strict=True)
-    return {task_id for task_id, mask in pairs if file_name(mask) not in masks}

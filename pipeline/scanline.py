@@ -15,6 +15,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from connectors.error_free import two_product, two_sum
+from pipeline.bit_planes import Bits, set_bits
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Mask = NDArray[np.uint8]
@@ -26,42 +29,20 @@ CROSSING_ERROR = 2.0**-49
 ELLIPSE_ERROR = 2.0**-48
 """Bound on the error of u² + v² relative to (1 + (|dx| + |dy|) / radius)²: 22 roundings of 2⁻⁵³, and some."""
 
-SPLITTER = 2.0**27 + 1.0
 MANY_CROSSINGS = 32
 """Rows with more crossings are painted by a parity sweep, others by sorting."""
 
 
-@njit(cache=True)
-def _two_sum(a: float, b: float) -> tuple[float, float]:
-    """Rounded sum and its error: a + b = high + low exactly (Shewchuk, theorem 7)."""
-    high = a + b
-    b_virtual = high - a
-    return high, (a - (high - b_virtual)) + (b - b_virtual)
-
-
-@njit(cache=True)
-def _two_product(a: float, b: float) -> tuple[float, float]:
-    """Rounded product and its error: a · b = high + low exactly (Shewchuk, theorem 18)."""
-    high = a * b
-    a_big = SPLITTER * a
-    a_high = a_big - (a_big - a)
-    a_low = a - a_high
-    b_big = SPLITTER * b
-    b_high = b_big - (b_big - b)
-    b_low = b - b_high
-    return high, a_low * b_low - (((high - a_high * b_high) - a_low * b_high) - a_high * b_low)
-
-
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _sign_by_expansion(ax: float, ay: float, bx: float, by: float, cx: float, cy: float) -> float:
     """Number with the sign of ax·by − ay·bx + bx·cy − by·cx + cx·ay − cy·ax."""
     factors = ((ax, by), (-ay, bx), (bx, cy), (-by, cx), (cx, ay), (-cy, ax))
     expansion: Floats = np.zeros(2 * len(factors))
     for size in range(len(factors)):
-        high, low = _two_product(factors[size][0], factors[size][1])
+        high, low = two_product(factors[size][0], factors[size][1])
         for end, carry in ((2 * size, low), (2 * size + 1, high)):  # GROW-EXPANSION, theorem 10
             for i in range(end):
-                carry, expansion[i] = _two_sum(carry, expansion[i])
+                carry, expansion[i] = two_sum(carry, expansion[i])
             expansion[end] = carry
     for i in range(expansion.size - 1, -1, -1):
         if expansion[i] != 0.0:
@@ -69,21 +50,21 @@ def _sign_by_expansion(ax: float, ay: float, bx: float, by: float, cx: float, cy
     return 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _is_left(ax: float, ay: float, bx: float, by: float, cx: float, cy: float) -> bool:
     """Whether c lies strictly left of the edge from a down to b (ay ≤ cy < by). Exact."""
-    acx, acx_error = _two_sum(ax, -cx)
-    acy, acy_error = _two_sum(ay, -cy)
-    bcx, bcx_error = _two_sum(bx, -cx)
-    bcy, bcy_error = _two_sum(by, -cy)
+    acx, acx_error = two_sum(ax, -cx)
+    acy, acy_error = two_sum(ay, -cy)
+    bcx, bcx_error = two_sum(bx, -cx)
+    bcy, bcy_error = two_sum(by, -cy)
     if acx_error == 0.0 and acy_error == 0.0 and bcx_error == 0.0 and bcy_error == 0.0:
-        left, left_low = _two_product(acx, bcy)
-        right, right_low = _two_product(acy, bcx)
+        left, left_low = two_product(acx, bcy)
+        right, right_low = two_product(acy, bcx)
         return left > right or (left == right and left_low > right_low)  # rounding is monotone
     return _sign_by_expansion(ax, ay, bx, by, cx, cy) > 0.0
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _first_row(y: float, height: int) -> int:
     """First row whose centre is at y or below, in 0 .. height."""
     t = y - 0.5
@@ -92,7 +73,7 @@ def _first_row(y: float, height: int) -> int:
     return height if t >= height else math.ceil(t)
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def _first_column(t: float, bound: float, ax: float, ay: float, bx: float, by: float, cy: float, width: int) -> int:
     """First column whose centre, on the line y = cy, is not left of the edge from a down to b, in 0 .. width.
 
@@ -119,27 +100,41 @@ def _first_column(t: float, bound: float, ax: float, ay: float, bx: float, by: f
     return low
 
 
-@njit(cache=True)
-def _sweep_row(mask: Mask, row: int, columns: Columns, value: int) -> None:
+@njit(cache=True, nogil=True)
+def _paint_span(mask: Mask, planes: Bits, plane: int, row: int, start: int, end: int, value: int) -> None:
+    """Paint the columns start .. end of a row, in the mask and, unless it is -1, in a plane of bits."""
+    mask[row, start:end] = value
+    if plane >= 0 and end > start:
+        set_bits(planes[plane, row], start, end)
+
+
+@njit(cache=True, nogil=True)
+def _sweep_row(mask: Mask, planes: Bits, plane: int, row: int, columns: Columns, value: int) -> None:
     """Paint what an odd number of crossings lie left of; for rows with many crossings."""
-    toggles = np.zeros(mask.shape[1] + 1, np.uint8)
+    width = mask.shape[1]
+    toggles = np.zeros(width + 1, np.uint8)
     for column in columns:
         toggles[column] ^= 1
-    inside = 0
-    for column in range(mask.shape[1]):
-        inside ^= toggles[column]
-        if inside:
-            mask[row, column] = value
+    start, inside = 0, 0
+    for column in range(width):
+        if toggles[column]:
+            if inside:
+                _paint_span(mask, planes, plane, row, start, column, value)
+            start, inside = column, 1 - inside
+    if inside:
+        _paint_span(mask, planes, plane, row, start, width, value)
 
 
-@njit(cache=True)
-def _paint_rows(mask: Mask, top: int, bottom: int, columns: Columns, row_ends: Ints, value: int) -> None:
+@njit(cache=True, nogil=True)
+def _paint_rows(
+    mask: Mask, planes: Bits, plane: int, top: int, bottom: int, columns: Columns, row_ends: Ints, value: int
+) -> None:
     """Paint between the 1st and 2nd, 3rd and 4th … crossing of each row; a row's crossings come in any order."""
     start = 0
     for row in range(top, bottom):
         end = row_ends[row]
         if end - start > MANY_CROSSINGS:
-            _sweep_row(mask, row, columns[start:end], value)
+            _sweep_row(mask, planes, plane, row, columns[start:end], value)
             start = end
         for i in range(start + 1, end):
             column, j = columns[i], i
@@ -148,11 +143,11 @@ def _paint_rows(mask: Mask, top: int, bottom: int, columns: Columns, row_ends: I
                 j -= 1
             columns[j] = column
         for i in range(start, end, 2):
-            mask[row, columns[i] : columns[i + 1]] = value
+            _paint_span(mask, planes, plane, row, columns[i], columns[i + 1], value)
         start = end
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def paint_polygons(mask: Mask, points_px: Floats, ring_starts: Ints, region_starts: Ints, values: Mask) -> None:
     """Paint polygons into `mask` in place, later regions over earlier ones.
 
@@ -162,6 +157,25 @@ def paint_polygons(mask: Mask, points_px: Floats, ring_starts: Ints, region_star
         ring_starts: int64 (R + 1,), ring i has the points ring_starts[i] .. ring_starts[i + 1].
         region_starts: int64 (G + 1,), region g has the rings region_starts[g] .. region_starts[g + 1] (even-odd).
         values: uint8 (G,), what each region is painted with.
+    """
+    no_planes = np.zeros((0, 0, 0), np.uint64)
+    plane_of = np.full(values.size, -1, np.int64)
+    paint_planes(mask, no_planes, points_px, ring_starts, region_starts, values, plane_of)
+
+
+@njit(cache=True, nogil=True)
+def paint_planes(
+    mask: Mask,
+    planes: Bits,
+    points_px: Floats,
+    ring_starts: Ints,
+    region_starts: Ints,
+    values: Mask,
+    plane_of: Ints,
+) -> None:
+    """As `paint_polygons`; besides, region g's pixels are set in planes[plane_of[g]] unless that is -1.
+
+    `planes`: see `pipeline.bit_planes`. `plane_of`: int64 (G,).
     """
     height, width = mask.shape
     rows = np.empty(points_px.shape[0], np.int32)
@@ -205,11 +219,11 @@ def paint_polygons(mask: Mask, points_px: Floats, ring_starts: Ints, region_star
                     t = ax + (row + 0.5 - ay) * slope - 0.5
                     columns[row_ends[row]] = _first_column(t, bound, ax, ay, bx, by, row + 0.5, width)
                     row_ends[row] += 1
-        _paint_rows(mask, top, bottom, columns, row_ends, values[region])
+        _paint_rows(mask, planes, plane_of[region], top, bottom, columns, row_ends, values[region])
         row_ends[top : bottom + 1] = 0
 
 
-@njit(cache=True)
+@njit(cache=True, nogil=True)
 def paint_ellipse(
     mask: Mask, x: float, y: float, radius_x: float, radius_y: float, cos: float, sin: float, value: int
 ) -> Ints:

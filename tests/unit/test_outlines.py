@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from connectors.label_studio_json import dumps, parse_regions
-from pipeline.outlines import outlines
+from pipeline.outlines import outline_iou, outlines
 from pipeline.raster import paint
 from schemas.labels import ClassEntry, ClassMap
 from schemas.regions import Region
@@ -81,3 +81,12 @@ def test_small_regions_stay_home_and_tolerance_saves_points():
     stairs = np.tri(60, 60, dtype=np.uint8)
     exact, simple = (json.dumps(outlines(stairs, CLASS_MAP, "a", tolerance)) for tolerance in (0.0, 1.0))
     assert len(simple) < len(exact) / 5
+
+
+def test_the_iou_is_the_mean_over_the_classes_of_mask_and_outlines():
+    mask = np.array([[0, 0, 0, 1], [0, 0, 0, VOID]], np.uint8)
+    exact = dumps(outlines(mask, CLASS_MAP, "a"))
+    assert outline_iou(mask, exact, CLASS_MAP) == 1.0
+    other = np.array([[0, 0, 0, 2], [0, 0, VOID, VOID]], np.uint8)  # road 5 of 6, car 0 of 1, traffic sign 0 of 1
+    assert outline_iou(other, exact, CLASS_MAP) == pytest.approx((5 / 6 + 0 + 0) / 3)
+    assert outline_iou(np.full((2, 2), VOID, np.uint8), "[]", CLASS_MAP) is None

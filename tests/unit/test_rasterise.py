@@ -258,7 +258,7 @@ def test_a_killed_run_leaves_no_record(project: Project, monkeypatch: pytest.Mon
     project.export([task(1, [polygon(WHOLE)])])
     run(project)
     project.export([task(1, [polygon(WHOLE)]), task(2, [polygon(WHOLE)])])
-    monkeypatch.setattr("pipeline.rasterise.write_mask", lambda *_: 1 / 0)
+    monkeypatch.setattr("pipeline.sampling.write_mask", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(project)
     monkeypatch.undo()

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from connectors.storage import write_bytes
@@ -11,6 +13,7 @@ from connectors.task_store import (
     batches,
     part_of,
     read_batch,
+    read_index,
     read_part,
     read_tasks,
     row_annotations,
@@ -106,18 +109,32 @@ def test_a_corrupt_part_is_named(tmp_path: Path):
 
 
 def test_batches_hold_the_wanted_tasks_alone(tmp_path: Path):
-    write(tmp_path, *range(1, 3 * GROUP_TASKS), 1000, 5000)
-    wanted = {1, 2, 2 * GROUP_TASKS + 1, 1000, 99_999}
-    found = list(batches(tmp_path, wanted))
-    assert [(batch.part, batch.groups) for batch in found] == [
-        (0, {0: [1, 2], 2: [2 * GROUP_TASKS + 1]}),
-        (1, {0: [1000]}),
-    ]
-    assert [read_batch(tmp_path, batch) for batch in found] == [[row(1), row(2), row(2 * GROUP_TASKS + 1)], [row(1000)]]
+    most = GROUP_TASKS.stop - 1
+    write(tmp_path, *range(1, 3 * most), 1000, 5000)
+    index = read_index(tmp_path, ["task_id", "revision"])
+    assert index["task_id"].to_pylist() == [*range(1, 3 * most), 1000, 5000]
+    wanted = index.filter(pc.is_in(index["task_id"], pa.array([1, 2, 2 * most + 1, 1000, 99_999])))
+    found = list(batches(wanted))
+    assert [(batch.part, batch.groups) for batch in found] == [(0, {0: [1, 2], 2: [2 * most + 1]}), (1, {0: [1000]})]
+    rows = [list(read_batch(tmp_path, batch)) for batch in found]
+    assert rows == [[row(1), row(2), row(2 * most + 1)], [row(1000)]]
 
 
 def test_batches_end_before_they_grow_large(tmp_path: Path):
     write(tmp_path, *range(300))
-    found = list(batches(tmp_path, set(range(300))))
+    found = list(batches(read_index(tmp_path, ["task_id"])))
     assert [len(batch) for batch in found] == [BATCH_TASKS] * (300 // BATCH_TASKS)
     assert [read["task_id"] for batch in found for read in read_batch(tmp_path, batch)] == list(range(300))
+
+
+def test_row_groups_of_large_annotations_are_small(tmp_path: Path):
+    large = {task_id: row(task_id) for task_id in range(20)}
+    for entry in large.values():
+        entry["annotations"] = [entry["annotations"][0] | {"result": " " * 2**20}]
+    write_part(tmp_path, 0, large)
+    assert read_index(tmp_path, [])["row_group"].to_pylist() == [n // GROUP_TASKS.start for n in range(20)]
+
+
+def test_the_index_of_nothing(tmp_path: Path):
+    assert read_index(tmp_path, ["task_id"]).column_names == ["task_id", "part", "row_group"]
+    assert list(batches(read_index(tmp_path, ["task_id"]))) == []

@@ -1,5 +1,6 @@
 """The tracer: painting what it found gives back the mask, and neighbours share their simplified border."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +166,59 @@ def test_a_tenth_of_a_pixel_changes_no_pixel_of_noise(mask):
     np.testing.assert_array_equal(painted(trace(mask, 0.1), mask.shape), mask)
 
 
+@pytest.mark.parametrize("max_vertices", [4, 12, 40])
+def test_a_region_over_its_budget_gets_a_greater_tolerance_and_the_others_stay(max_vertices):
+    mask = blobs(5, (120, 160))
+    free, bound = trace(mask, 0.5), trace(mask, 0.5, max_vertices=max_vertices)
+    assert max(len(region.points_px) for region in free) > 40
+    for before, after in zip(free, bound, strict=True):
+        if len(before.points_px) <= max_vertices:
+            np.testing.assert_array_equal(after.points_px, before.points_px)
+        else:
+            assert 3 <= len(after.points_px) <= max_vertices
+    assert np.mean(painted(bound, mask.shape) == mask) > {4: 0.4, 12: 0.75, 40: 0.97}[max_vertices]
+
+
+@settings(max_examples=200, deadline=None)
+@given(masks, st.sampled_from([0.0, 0.5, 2.0]), st.integers(4, 9))
+def test_a_budget_never_adds_vertices_and_no_ring_collapses(mask, tolerance_px, max_vertices):
+    for free, bound in zip(trace(mask, tolerance_px), trace(mask, tolerance_px, 0, max_vertices), strict=True):
+        assert 3 <= len(bound.points_px) <= len(free.points_px)
+        assert len(free.points_px) > max_vertices or np.array_equal(free.points_px, bound.points_px)
+
+
+def fewest_vertices(points, middles, tolerance_px):
+    """Vertices of the shortest path from the first point to the last by brute force."""
+    best = np.full(len(points), len(points))
+    best[0] = 0
+    for i, j in itertools.combinations(range(len(points)), 2):
+        along = points[j] - points[i]
+        between = np.array([points[k] for k in range(i + 1, j) if middles[k]]).reshape(-1, 2) - points[i]
+        t = np.clip(between @ along / max(along @ along, 1e-9), 0, 1)
+        if (np.linalg.norm(between - t[:, None] * along, axis=1) <= tolerance_px + 1e-9).all():
+            best[j] = min(best[j], best[i] + 1)
+    return best[-1]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_staircase_gets_hardly_more_vertices_than_it_needs(seed):
+    """Between two corners of the image: the least number of segments, or one more each 2 where the fit is better."""
+    heights = 40 + np.cumsum(np.random.default_rng(seed).integers(-1, 2, 60))
+    mask = (np.arange(100)[:, None] >= heights).astype(np.uint8)
+    (ring,) = [region.points_px for region in trace(mask, 0.75) if region.class_index == 1]
+    columns = np.flatnonzero(np.diff(heights)) + 1
+    starts, ends = np.array([0, *columns]), np.array([*columns, 60])
+    points, middles = [(0.0, float(heights[0]))], [False]
+    for start, end in zip(starts, ends, strict=True):
+        run = [(start + 0.5, heights[start]), (end - 0.5, heights[start])][: 1 + (end - start > 1)]
+        step = [] if end == 60 else [(float(end), (heights[start] + heights[end]) / 2)]
+        points, middles = points + run + step, middles + [True] * (len(run) + len(step))
+    points, middles = np.array([*points, (60.0, heights[-1])]), [*middles, False]
+    least = fewest_vertices(points, middles, 0.75)
+    border = len(ring) - 3  # segments, of all but the image's two lower corners and the ring's own closing
+    assert least * 0.9 <= border <= least * 1.5 + 1
+
+
 def camvid_masks(count):
     files = sorted(CAMVID.glob("*.png"))[:count]
     if not files:
@@ -189,5 +243,5 @@ def test_camvid_comes_back_bit_for_bit():
 
 def test_camvid_survives_simplification():
     masks = camvid_masks(20)
-    assert mean_iu(masks, 0.5) > 0.99
+    assert mean_iu(masks, 0.5) > 0.993
     assert mean_iu(masks, 1.0) > 0.95
