@@ -1,8 +1,9 @@
-"""Proposers pre-label an image with masks that have no class yet. A new one is a class and a line of PROPOSERS."""
+"""Proposers pre-label an image with masks. A new one is a class and a line of PROPOSERS."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -10,17 +11,28 @@ from numpy.typing import NDArray
 from skimage.segmentation import felzenszwalb
 
 from connectors.sam_pickle import Prelabel
+from pipeline.sam.names import EXAMPLES, is_sam
 from schemas.errors import ParamsError
-from schemas.params import PrelabelParams
+from schemas.params import Params
+
+MIN_AREA_PX = 200  # of Felzenszwalb's, where params.yaml does not say
 
 
 class Proposer(Protocol):
-    """Finds the masks of an image; the same image and parameters give the same pre-labels in the same order."""
+    """Finds the masks of an image; the same image and parameters give the same pre-labels in the same order.
 
-    name: str
+    `in_parallel`: whether a process for each core is faster than one, which a network that uses them all is not.
+    """
 
-    def propose(self, image: NDArray[np.uint8]) -> list[Prelabel]:
-        """Pre-labels of an RGB image, uint8 (H, W, 3) in [0, 255]."""
+    in_parallel: bool
+
+    @property
+    def name(self) -> str:
+        """What made the pre-labels, with its version."""
+        ...
+
+    def propose(self, image: NDArray[np.uint8], image_sha256: str) -> list[Prelabel]:
+        """Pre-labels of an RGB image, uint8 (H, W, 3) in [0, 255], whose file has that hash."""
         ...
 
 
@@ -31,22 +43,23 @@ class Felzenszwalb:
     """
 
     name = "felzenszwalb"
+    in_parallel = True
 
-    def __init__(self, params: PrelabelParams) -> None:
-        self._params = params
+    def __init__(self, params: Params, folder: Path) -> None:
+        self._params = params.prelabel
+        asked = params.prelabel.min_mask_region_area
+        self._min_area_px = MIN_AREA_PX if asked is None else asked
 
-    def propose(self, image: NDArray[np.uint8]) -> list[Prelabel]:
+    def propose(self, image: NDArray[np.uint8], image_sha256: str) -> list[Prelabel]:
         """See Proposer."""
         segments: NDArray[np.int64] = felzenszwalb(
             image,
             scale=self._params.scale,
             sigma=self._params.sigma,
-            min_size=self._params.min_mask_region_area,
+            min_size=self._min_area_px,
             channel_axis=-1,
         )
-        prelabels = [
-            prelabel for prelabel in _of_segments(segments) if prelabel.area >= self._params.min_mask_region_area
-        ]
+        prelabels = [prelabel for prelabel in _of_segments(segments) if prelabel.area >= self._min_area_px]
         return sorted(prelabels, key=lambda prelabel: -prelabel.area)
 
 
@@ -73,17 +86,24 @@ def _of_segments(segments: NDArray[np.int64]) -> list[Prelabel]:
     return prelabels
 
 
-PROPOSERS: dict[str, Callable[[PrelabelParams], Proposer]] = {
+PROPOSERS: dict[str, Callable[[Params, Path], Proposer]] = {
     Felzenszwalb.name: Felzenszwalb,
 }
 
 
-def make_proposer(params: PrelabelParams) -> Proposer:
-    """The proposer that `params.model` names. Raises ParamsError listing the known ones."""
-    constructor = PROPOSERS.get(params.model)
-    if constructor is None:
+def make_proposer(params: Params, folder: Path) -> Proposer:
+    """The proposer that `prelabel.model` names, for the project in `folder`; a path or hub id is Segment Anything.
+
+    Raises ParamsError listing the known ones.
+    """
+    model = params.prelabel.model
+    if model in PROPOSERS:
+        return PROPOSERS[model](params, folder)
+    if not is_sam(model):
         raise ParamsError(
-            f"prelabel.model is {params.model!r}, expected one of: {', '.join(sorted(PROPOSERS))}",
+            f"prelabel.model is {model!r}, expected one of: {', '.join(sorted(PROPOSERS))}, or SAM: {EXAMPLES}",
             "Name one of them in params.yaml.",
         )
-    return constructor(params)
+    from pipeline.sam.proposer import SamProposer  # torch takes a second, which the others' processes can do without
+
+    return SamProposer(params, folder)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -11,13 +14,16 @@ from PIL import Image
 from connectors.sam_pickle import read_sam_pickle
 from connectors.storage import sha256_file
 from connectors.task_store import task_row, write_part
-from pipeline.prelabel import prelabel
+from pipeline.prelabel import distinct_images, params_sha256, prelabel
 from pipeline.progress import Silent
 from pipeline.propose import PROPOSERS, make_proposer
 from schemas.errors import ParamsError
 from schemas.manifest import IMAGES_DIR, PRELABELS_DIR, TASKS_DIR
-from schemas.params import Params, PrelabelParams, parse_params
+from schemas.params import Params, parse_params
 from schemas.tasks import Task
+from tests.tiny_sam import write_tiny_sam
+
+T = TypeVar("T")
 
 
 def params(**prelabel_params: object) -> Params:
@@ -61,12 +67,12 @@ def pickles(folder: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("name", PROPOSERS)
-def test_every_proposer_keeps_the_contract(name: str) -> None:
+def test_every_proposer_keeps_the_contract(name: str, tmp_path: Path) -> None:
     image = np.random.default_rng(0).integers(0, 256, (64, 48, 3), dtype=np.uint8)
     image[:, :24] = 200
-    settings = PrelabelParams(model=name, min_mask_region_area=20)
-    prelabels = make_proposer(settings).propose(image.copy())
-    assert prelabels == make_proposer(settings).propose(image)
+    settings = params(model=name, sigma=0.8, min_mask_region_area=20)
+    prelabels = make_proposer(settings, tmp_path).propose(image.copy(), "0" * 64)
+    assert prelabels == make_proposer(settings, tmp_path).propose(image, "0" * 64)
     assert prelabels
     for item in prelabels:
         mask = item.mask((64, 48))
@@ -78,14 +84,14 @@ def test_every_proposer_keeps_the_contract(name: str) -> None:
     assert [item.area for item in prelabels] == sorted((item.area for item in prelabels), reverse=True)
 
 
-def test_felzenszwalb_tiles_the_image_along_its_edges() -> None:
-    large, small = make_proposer(PrelabelParams(sigma=0.0)).propose(halves(20, 230))
+def test_felzenszwalb_tiles_the_image_along_its_edges(tmp_path: Path) -> None:
+    large, small = make_proposer(params(), tmp_path).propose(halves(20, 230), "0" * 64)
     assert np.array_equal(large.mask((40, 60)), halves(0, 1)[..., 0] == 1)
     assert np.array_equal(small.mask((40, 60)), halves(0, 1)[..., 0] == 0)
 
 
-def test_a_uniform_image_is_one_mask() -> None:
-    (only,) = make_proposer(PrelabelParams()).propose(np.full((20, 30, 3), 128, dtype=np.uint8))
+def test_a_uniform_image_is_one_mask(tmp_path: Path) -> None:
+    (only,) = make_proposer(params(), tmp_path).propose(np.full((20, 30, 3), 128, dtype=np.uint8), "0" * 64)
     assert (only.area, only.bbox) == (600, (0, 0, 30, 20))
 
 
@@ -127,3 +133,41 @@ def test_pickles_of_images_that_are_gone_are_removed(tmp_path: Path) -> None:
     project(tmp_path, [halves(0, 200)])
     assert prelabel(params(), tmp_path, Silent()).endswith("1 kept, 0 unreadable, 2 old files removed")
     assert len(pickles(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("kind", ["sam", "sam2"])
+def test_segment_anything_goes_on_where_it_was_killed(kind: str, tmp_path: Path) -> None:
+    lenient = {"points_per_side": 4, "pred_iou_thresh": 0.0, "stability_score_thresh": 0.2, "device": "cpu"}
+    settings = params(model=str(write_tiny_sam(tmp_path / "tiny", kind)), **lenient)
+    project(tmp_path, [halves(0, 200), b"no image", halves(90, 10), halves(20, 30)])
+
+    class Killed(Silent):
+        def track(self, items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
+            yield from islice(items, 2)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prelabel(settings, tmp_path, Killed())
+    first = pickles(tmp_path)
+    assert [path.stem for path in first] == [next(iter(distinct_images(tmp_path)))], "in the order of the tasks"
+    before = first[0].stat().st_mtime_ns
+    assert "4 images: 2 pre-labelled" in prelabel(settings, tmp_path, Silent())
+    assert first[0].stat().st_mtime_ns == before and len(pickles(tmp_path)) == 3
+    assert len(list((tmp_path / ".maskloop/embeddings").glob("tiny-*/*.safetensors"))) == 3
+    for path in pickles(tmp_path):
+        image = read_sam_pickle(path)
+        assert image.model.startswith("tiny-") and image.prelabels
+        assert all(0 < item.area <= 2400 for item in image.prelabels)
+    contents = [path.read_bytes() for path in pickles(tmp_path)]
+    for path in pickles(tmp_path):
+        path.unlink()
+    prelabel(settings, tmp_path, Silent())
+    assert [path.read_bytes() for path in pickles(tmp_path)] == contents, "from kept embeddings"
+
+
+def test_other_weights_in_the_same_folder_make_pre_labels_anew(tmp_path: Path) -> None:
+    settings = params(model=str(write_tiny_sam(tmp_path / "tiny")), device="cpu")
+    before = params_sha256(settings)
+    assert params_sha256(params(model=str(tmp_path / "tiny"), device="auto", points_per_batch=3)) == before
+    write_tiny_sam(tmp_path / "tiny", seed=1)
+    assert params_sha256(settings) != before

@@ -1,17 +1,31 @@
 """Pushing to an imitation of a project: what is refused, in which order things happen, what an interruption leaves."""
 
 import math
+import re
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import orjson
 import pytest
 
+from connectors.base import Credentials
+from connectors.label_studio_json import brush_result, parse_regions
 from connectors.label_studio_push import OutgoingPrediction, PushOutcome, push_predictions, validate
-from schemas.errors import ClassMapError, PushError
+from connectors.sam_pickle import ImagePrelabels, Prelabel, write_sam_pickle
+from connectors.storage import write_table
+from connectors.task_store import read_tasks
+from pipeline.progress import Silent
+from pipeline.pull import pull
+from pipeline.push_prelabels import outgoing_prelabels
+from pipeline.raster import paint
+from pipeline.rle import encode_brush
+from schemas.errors import ClassMapError, DataError, PushError
 from schemas.labels import ClassEntry, ClassMap, LabelConfig, label_config
-from tests.conftest import polygon
+from schemas.manifest import ASSIGNED, ASSIGNED_SCHEMA, PRELABELS_DIR, TASKS_DIR
+from schemas.regions import Region
+from tests.conftest import WHOLE, Project, polygon, task
 
 CONFIG = label_config(ClassMap([ClassEntry("road", "#804080"), ClassEntry("car", "#00008e")]))
 OLD, NEW = "unet-0123456789ab", "pspnet-ba9876543210"
@@ -193,3 +207,127 @@ def test_the_controls_have_the_names_of_this_project():
 def test_a_project_without_polygons_is_said():
     with pytest.raises(ClassMapError, match="no <PolygonLabels>"):
         push(FakeProject(CONFIG.replace("PolygonLabels", "KeyPointLabels")), outgoing(1))
+
+
+SAM_OLD, SAM_NEW = "sam-0123456789ab", "sam-ba9876543210"
+
+
+def test_pre_labels_and_predictions_replace_only_their_own_kind():
+    project = FakeProject()
+    project.stored, project.model_version = [(1, OLD), (1, SAM_OLD)], OLD
+    assert push_predictions(project, SAM_NEW, [outgoing(1)], 2, 10**6, shown=False).deleted_versions == [SAM_OLD]
+    assert project.model_version == OLD
+    assert push(project, outgoing(1)).deleted_versions == [OLD]
+    assert sorted(project.stored) == [(1, NEW), (1, SAM_NEW)]
+    assert project.model_version == NEW
+
+
+def test_what_annotators_see_no_more_is_deleted_after_the_switch():
+    project = FakeProject()
+    project.stored, project.model_version = [(1, SAM_OLD)], SAM_OLD
+    push(project, outgoing(1))
+    push_predictions(project, SAM_NEW, [outgoing(1)], 2, 10**6, shown=False)
+    assert sorted(project.stored) == [(1, NEW), (1, SAM_NEW)]
+
+
+def test_a_brush_stroke_gets_the_names_of_the_brush():
+    stroke = brush_result("s1", "car", encode_brush(np.eye(10, 20, dtype=np.bool_)), (10, 20), 0.5)
+    project = FakeProject(CONFIG.replace('name="brush"', 'name="stroke"'))
+    push(project, outgoing(1, stroke))
+    assert project.items[0]["result"][0]["from_name"] == "stroke"
+    with pytest.raises(PushError, match="no original size"):
+        validate(CONFIG, [outgoing(1, stroke | {"original_height": None})])
+    with pytest.raises(ClassMapError, match="no <BrushLabels>"):
+        push(FakeProject(CONFIG.replace("BrushLabels", "Choices")), outgoing(1, stroke))
+
+
+@pytest.fixture
+def pulled(project: Project) -> Project:
+    """Tasks 1 (annotated) and 2 (open) with three pre-labels each: of a car, of no class, and of a road, tiny."""
+    for number in (1, 2):
+        project.image(f"{number}.png", (60, 40), seed=number)
+    project.export([task(1, [polygon(WHOLE, size_wh=(60, 40))], "1.png"), task(2, image="2.png")])
+    project.raw["predict"] = {"tolerance_px": 0, "min_area_px": 5}
+    pull(project.params, project.folder, Silent(), Credentials())
+    masks = np.zeros((3, 40, 60), np.bool_)
+    masks[0, 5:15, 5:25], masks[1, 2:38, 2:58], masks[2, 0, :2] = True, True, True
+    masks[1, 5:15, 5:25] = False
+    prelabels = tuple(Prelabel.from_mask(mask, [], iou) for mask, iou in zip(masks, (0.8, 1.2, 0.9), strict=True))
+    rows = []
+    for entry in read_tasks(project.folder / TASKS_DIR).to_pylist():
+        image = ImagePrelabels(entry["image_sha256"], (40, 60), "sam", "0" * 64, prelabels)
+        write_sam_pickle(project.folder / PRELABELS_DIR / f"{entry['image_sha256']}.pkl", image)
+        rows += [assigned(entry, number, *given) for number, given in enumerate(((1, 0.5), (None, None), (0, 1.0)))]
+    write_table(project.folder / ASSIGNED, rows, ASSIGNED_SCHEMA)
+    return project
+
+
+def assigned(entry: dict[str, Any], mask: int, class_index: int | None, score: float | None) -> dict[str, Any]:
+    counts = dict.fromkeys(("image_px", "area_px", "new_px", "human_px", "agreeing_px"), 0)
+    known = {"task_id": entry["task_id"], "image_sha256": entry["image_sha256"], "inputs_sha256": "0" * 64}
+    return {**counts, **known, "mask": mask, "class_index": class_index, "score": score}
+
+
+def outgoing_of(project: Project, **push: Any) -> tuple[str, list[OutgoingPrediction]]:
+    project.raw["push"] = push
+    return outgoing_prelabels(project.params, project.folder, Silent())
+
+
+def painted(result: list[dict[str, Any]], label: str) -> Any:
+    mask = np.zeros((40, 60), np.uint8)
+    for region in parse_regions(orjson.dumps(result).decode()):
+        assert isinstance(region, Region)
+        paint(mask, [(region, int(region.label == label))])
+    return mask == 1
+
+
+@pytest.mark.parametrize("prelabels_as", ["polygon", "brush"])
+def test_pre_labels_of_open_tasks_go_out_in_their_label(pulled: Project, prelabels_as: str):
+    model_version, (prediction,) = outgoing_of(pulled, prelabels_as=prelabels_as)
+    assert re.fullmatch(r"sam-[0-9a-f]{12}", model_version)
+    (region,) = prediction.result  # the one without a class and the tiny one stay home
+    assert (prediction.task_id, prediction.score, region["score"]) == (2, 0.4, 0.4)
+    assert region["type"] == f"{prelabels_as}labels"
+    expected = np.zeros((40, 60), np.bool_)
+    expected[5:15, 5:25] = True
+    assert np.array_equal(painted(prediction.result, "car"), expected)
+    validate(label_config(pulled.params.class_map), [prediction])
+
+
+def test_unassigned_pre_labels_go_to_the_label_that_is_named_for_them(pulled: Project):
+    _, (prediction,) = outgoing_of(pulled, unassigned_label="thing")
+    first = prediction.result[0]
+    assert first["value"]["polygonlabels"] == ["thing"] and first["score"] == 1.0  # the largest lies below
+    assert painted(prediction.result, "thing")[2:38, 2:58].sum() == 36 * 56 - 10 * 20
+    assert prediction.score == pytest.approx((1.0 * (36 * 56 - 200) + 0.4 * 200) / (36 * 56))
+    with pytest.raises(PushError, match="thing"):
+        validate(label_config(pulled.params.class_map), [prediction])
+
+
+def test_the_model_version_changes_with_what_goes_out(pulled: Project):
+    version, _ = outgoing_of(pulled)
+    assert outgoing_of(pulled)[0] == version
+    assert (
+        len({version, outgoing_of(pulled, prelabels_as="brush")[0], outgoing_of(pulled, unassigned_label="x")[0]}) == 3
+    )
+
+
+def test_a_pickle_that_cannot_be_read_is_said_and_without_assign_nothing_goes(pulled: Project):
+    for path in (pulled.folder / PRELABELS_DIR).iterdir():
+        path.write_bytes(b"?")
+    said: list[str] = []
+    progress = Silent()
+    progress.say = said.append  # type: ignore[method-assign]
+    assert outgoing_prelabels(pulled.params, pulled.folder, progress)[1] == []
+    assert "pre-labels of task 2 stay home" in said[0]
+    (pulled.folder / ASSIGNED).unlink()
+    with pytest.raises(DataError, match=r"assigned\.parquet"):
+        outgoing_of(pulled)
+
+
+def test_a_label_that_is_no_class_may_be_in_the_label_config():
+    class_map = ClassMap([ClassEntry("road", "#804080")])
+    config = LabelConfig.parse(CONFIG.replace("car", "thing"))
+    config.check(class_map, "thing")
+    with pytest.raises(ClassMapError, match="thing"):
+        config.check(class_map)
