@@ -6,6 +6,7 @@ The weights are written first, then the card, then what they replace is removed,
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +88,15 @@ def load(folder: Path, class_map: ClassMap) -> tuple[Segmenter, ModelCard]:
     return model.eval(), card
 
 
+def read_weights(folder: Path) -> tuple[ModelCard, dict[str, Tensor]]:
+    """The card of a folder and its state dict, on the CPU. Raises DataError if it is missing or damaged."""
+    card = read_card(folder)
+    try:
+        return card, safetensors.torch.load(_read_weights(folder, card))
+    except SafetensorError as error:
+        raise DataError(f"the weights in {folder} can't be read: {error}", "Train again.") from error
+
+
 def _commit(folder: Path, content: bytes, card: ModelCard) -> ModelCard:
     weights_name = f"{card.model_version}.safetensors"
     write_bytes(folder / weights_name, content, fsync=True)
@@ -107,4 +117,5 @@ def _read_weights(folder: Path, card: ModelCard) -> bytes:
 
 
 def _version(architecture: str, content: bytes) -> str:
-    return f"{architecture}-{hashlib.sha256(content).hexdigest()[:12]}"
+    name = re.sub(r"\W", "-", architecture)
+    return f"{name}-{hashlib.sha256(content).hexdigest()[:12]}"

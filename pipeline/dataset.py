@@ -1,11 +1,14 @@
-"""Samples as the network sees them: listed from the manifest, decoded once into RAM, cut into seeded batches."""
+"""Samples as the network sees them: listed from the manifest, decoded, and cut into seeded batches."""
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,8 +19,9 @@ from torch import Tensor
 from connectors.images import open_rgb
 from connectors.masks import read_mask
 from connectors.storage import read_table
+from pipeline.assigned import HUMAN, sources_path
 from pipeline.augment import Augmenter
-from pipeline.progress import Progress
+from pipeline.prefetch import prefetched
 from schemas.errors import DataError
 from schemas.labels import VOID_INDEX
 from schemas.manifest import MANIFEST, MANIFEST_SCHEMA, SPLITS
@@ -29,7 +33,10 @@ STD = (0.229, 0.224, 0.225)
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row of the manifest. `class_pixels`: labelled pixels per class index, of `height` × `width`."""
+    """One row of the manifest. `class_pixels`: labelled pixels per class index, of `height` × `width`.
+
+    `sources`: where it is to be measured on what people labelled alone, the mask of whose each pixel is.
+    """
 
     task_id: int
     image: Path
@@ -38,6 +45,7 @@ class Sample:
     width: int
     class_pixels: tuple[int, ...]
     inputs_sha256: str
+    sources: Path | None = None
 
 
 def read_samples(folder: Path, classes: int) -> dict[str, list[Sample]]:
@@ -49,6 +57,9 @@ def read_samples(folder: Path, classes: int) -> dict[str, list[Sample]]:
         if len(row["class_pixels"]) != classes:
             found = f"{folder / MANIFEST} was made for {len(row['class_pixels'])} classes"
             raise DataError(f"{found}, params.yaml has {classes}", "Run `dvc repro`.")
+        is_filled = any((row["source_pixels"] or {}).get(source) for source in ("sam", "model"))
+        sources = folder / sources_path(row["task_id"]) if is_filled and row["split"] != "train" else None
+        decisive = [row["image_sha256"], row["inputs_sha256"], *(["human"] if sources else [])]
         samples[row["split"]].append(
             Sample(
                 task_id=row["task_id"],
@@ -57,7 +68,8 @@ def read_samples(folder: Path, classes: int) -> dict[str, list[Sample]]:
                 height=row["height"],
                 width=row["width"],
                 class_pixels=tuple(row["class_pixels"]),
-                inputs_sha256=hashlib.sha256(f"{row['image_sha256']} {row['inputs_sha256']}".encode()).hexdigest(),
+                inputs_sha256=hashlib.sha256(" ".join(decisive).encode()).hexdigest(),
+                sources=sources,
             )
         )
     return samples
@@ -105,36 +117,37 @@ def load_mask(sample: Sample) -> NDArray[np.uint8]:
         raise DataError(
             f"{sample.mask} holds the value {wrong[0]}, expected 0..{classes - 1} or {VOID_INDEX}", "Run `dvc repro`."
         )
+    if sample.sources is not None:
+        mask[read_mask(sample.sources) != HUMAN] = VOID_INDEX
     return mask
 
 
-def load_images(
-    samples: Sequence[Sample], size_hw: tuple[int, int], progress: Progress, what: str
-) -> NDArray[np.uint8]:
-    """All images at `size_hw`, uint8 (N, h, w, 3) in [0, 255]."""
-    images = np.empty((len(samples), *size_hw, 3), np.uint8)
-    for index, sample in enumerate(progress.track(samples, len(samples), f"decoding {what} images")):
-        images[index] = load_image(sample, size_hw)
-    return images
+def load_mask_resized(sample: Sample, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
+    """The mask at `size_hw` by nearest neighbour, uint8 (h, w): class index or 255. Raises DataError."""
+    mask = Image.fromarray(load_mask(sample))
+    return np.asarray(mask.resize(size_hw[::-1], Image.Resampling.NEAREST))
 
 
-def load_masks(samples: Sequence[Sample], size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-    """All masks at `size_hw` by nearest neighbour, uint8 (N, h, w): class index or 255."""
-    masks = np.empty((len(samples), *size_hw), np.uint8)
-    for index, sample in enumerate(samples):
-        mask = Image.fromarray(load_mask(sample))
-        masks[index] = np.asarray(mask.resize(size_hw[::-1], Image.Resampling.NEAREST))
-    return masks
+class Pairs(Protocol):
+    """Decoded samples: images, uint8 (h, w, 3), each with its mask, uint8 (h, w)."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]: ...
 
 
 class TrainingBatches:
     """Augmented batches of the train split; what a batch holds depends on (seed, epoch, position) alone."""
 
-    def __init__(self, images: NDArray[np.uint8], masks: NDArray[np.uint8], params: TrainParams) -> None:
-        """`images` uint8 (N, h, w, 3), `masks` uint8 (N, h, w). Raises ParamsError if `train.augment` is wrong."""
-        self._images, self._masks, self._params = images, masks, params
-        self._augment = Augmenter(params.augment, params.window_hw)
-        self.steps = -(-len(images) // params.batch_size)
+    def __init__(self, pairs: Pairs, params: TrainParams, workers: int = 0, pinned: bool = False) -> None:
+        """`pairs` at `train.size_hw`; `workers` threads prepare batches ahead, `pinned` in memory that a GPU reads.
+
+        Raises ParamsError if `train.augment` is wrong.
+        """
+        self._pairs, self._params, self._workers, self._pinned = pairs, params, workers, pinned
+        self._augment = Augmenter(params.augment, params.size_hw, params.window_hw)
+        self._own = threading.local()  # an Augmenter serves one thread
+        self.steps = -(-len(pairs) // params.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of (images, uint8 (B, h, w, 3)) and (masks, uint8 (B, h, w)), every sample once.
@@ -142,14 +155,22 @@ class TrainingBatches:
         All have the same size: where the samples do not fill the last one, the order starts anew.
         """
         size, seed = self._params.batch_size, self._params.seed
-        order = np.resize(np.random.default_rng([seed, epoch]).permutation(len(self._images)), self.steps * size)
-        for start in range(0, len(order), size):
-            pairs = [
-                self._augment(self._images[index], self._masks[index], sample_seed(seed, epoch, start + offset))
-                for offset, index in enumerate(order[start : start + size])
-            ]
-            images, masks = zip(*pairs, strict=True)
-            yield torch.from_numpy(np.stack(images)), torch.from_numpy(np.stack(masks))
+        order = np.resize(np.random.default_rng([seed, epoch]).permutation(len(self._pairs)), self.steps * size)
+
+        def batch(start: int) -> tuple[Tensor, Tensor]:
+            return self._batch(order[start : start + size], [sample_seed(seed, epoch, start + k) for k in range(size)])
+
+        return prefetched(batch, range(0, len(order), size), self._workers)
+
+    def _batch(self, indices: NDArray[np.int64], seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+        if not hasattr(self._own, "augment"):
+            self._own.augment = copy.deepcopy(self._augment)
+        shape = (len(seeds), *self._params.window_hw)
+        images = torch.empty((*shape, 3), dtype=torch.uint8, pin_memory=self._pinned)
+        masks = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pinned)
+        for image, mask, index, seed in zip(images.numpy(), masks.numpy(), indices, seeds, strict=True):
+            image[:], mask[:] = self._own.augment(*self._pairs[index], seed)
+        return images, masks
 
 
 def sample_seed(seed: int, epoch: int, position: int) -> int:

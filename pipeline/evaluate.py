@@ -13,6 +13,7 @@ from connectors.masks import write_mask
 from connectors.storage import remove_others, write_bytes, write_json, write_table
 from pipeline.dataset import Sample, read_samples, require
 from pipeline.inference import Network, load_network, measure
+from pipeline.meter import Meter
 from pipeline.metrics import Confusion, number, scores
 from pipeline.progress import Progress
 from schemas.manifest import CHALLENGER_DIR, CONFUSION, EVALUATION, REPORTS_DIR, SAMPLE_SCORES, SAMPLE_SCORES_SCHEMA
@@ -35,11 +36,11 @@ def evaluate(params: Params, folder: Path, progress: Progress) -> str:
         if not samples[split]:
             progress.say(f"the {split} split is empty, so nothing is said about it")
             continue
-        confusion, split_rows = evaluate_split(params, folder, network, split, samples[split], progress)
-        report[split] = {"samples": len(samples[split]), **scores(confusion).as_json(card.classes)}
+        meter, split_rows = evaluate_split(params, folder, network, split, samples[split], progress)
+        report[split] = {"samples": len(samples[split]), **meter.as_json(card.classes)}
         rows += split_rows
         if split == "val":
-            write_bytes(folder / CONFUSION, confusion_csv(confusion, card.classes))
+            write_bytes(folder / CONFUSION, confusion_csv(meter.confusion(), card.classes))
     write_json(folder / EVALUATION, report)
     write_table(folder / SAMPLE_SCORES, rows, SAMPLE_SCORES_SCHEMA)
     remove_others(folder / PREDICTED_MASKS_DIR, {Path(row["prediction"]).name for row in rows})
@@ -49,15 +50,14 @@ def evaluate(params: Params, folder: Path, progress: Progress) -> str:
 
 def evaluate_split(
     params: Params, folder: Path, network: Network, split: str, samples: list[Sample], progress: Progress
-) -> tuple[Confusion, list[dict[str, Any]]]:
-    """Confusion matrix of a split and one SAMPLE_SCORES row per sample; writes the predicted masks."""
-    total = np.zeros((len(params.classes), len(params.classes)), np.int64)
+) -> tuple[Meter, list[dict[str, Any]]]:
+    """All scores of a split and one SAMPLE_SCORES row per sample; writes the predicted masks."""
+    meter = Meter(len(params.classes), network.compute.device)
     rows = []
-    measured = measure(network, samples, params.evaluate.batch_size)
+    measured = measure(network, samples, params.evaluate.batch_size, meter=meter)
     for sample, prediction, confusion in progress.track(measured, len(samples), f"{split} samples"):
         path = PREDICTED_MASKS_DIR / f"{sample.task_id}.png"
         write_mask(folder / path, prediction.mask)
-        total += confusion
         own = scores(confusion)
         rows.append(
             {
@@ -68,7 +68,7 @@ def evaluate_split(
                 "prediction": str(path),
             }
         )
-    return total, rows
+    return meter, rows
 
 
 def confusion_csv(confusion: Confusion, names: tuple[str, ...]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,14 +11,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pipeline.checkpoint import ModelCard, load
 from pipeline.dataset import Sample, load_image, load_mask, normalise, resize_image
-from pipeline.metrics import Confusion, confusion_matrix
+from pipeline.decide import Decision, decide, decide_bands
+from pipeline.meter import Meter
+from pipeline.metrics import Confusion, confusion_counts
 from pipeline.models.base import Segmenter
+from pipeline.tiles import WHOLE, Tiling, blended_bands
 from schemas.errors import ParamsError
 from schemas.params import Params, TrainParams
 
@@ -49,6 +52,12 @@ class Compute:
         """The context in which the network's forward pass runs."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
+    def workers(self, params: TrainParams) -> int:
+        """Threads that prepare batches: `train.workers`, else up to 4 beside a GPU, none where the cores compute."""
+        if params.workers is not None:
+            return params.workers
+        return min(4, os.cpu_count() or 1) if self.device.type == "cuda" else 0
+
     def place(self, model: Segmenter) -> Segmenter:
         """The model on the device, its weights channels-last in memory."""
         return model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
@@ -61,58 +70,70 @@ class Prediction:
     mask: NDArray[np.uint8]
     confidence: NDArray[np.float32]
 
+    @classmethod
+    def of(cls, decision: Decision) -> Prediction:
+        """A decision, brought to the CPU."""
+        mask, confidence = decision
+        return cls(mask.cpu().numpy(), confidence.cpu().numpy())
+
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A model with all it takes to feed it: input size, normalisation, device and precision."""
+    """A model with all it takes to feed it: input size, normalisation, device, precision, and how images are cut."""
 
     model: Segmenter
     size_hw: tuple[int, int]
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     compute: Compute
+    tiling: Tiling = WHOLE
 
     def predict(self, images: Sequence[NDArray[np.uint8]]) -> list[Prediction]:
         """Predict one batch of RGB images, uint8 (H, W, 3) in [0, 255], of any sizes; predictions have their sizes."""
         resized = np.stack([resize_image(image, self.size_hw) for image in images])
         return self.predict_resized(resized, [(image.shape[0], image.shape[1]) for image in images])
 
-    @torch.inference_mode()
     def predict_resized(self, images: NDArray[np.uint8], sizes_hw: Sequence[tuple[int, int]]) -> list[Prediction]:
         """Predict one batch already at `size_hw`, uint8 (N, h, w, 3), each to its full size in `sizes_hw`."""
-        inputs = normalise(torch.from_numpy(images).to(self.compute.device), self.mean, self.std)
+        return [Prediction.of(decision) for decision in self.decide(images, sizes_hw)]
+
+    @torch.inference_mode()
+    def decide(self, images: NDArray[np.uint8], sizes_hw: Sequence[tuple[int, int]]) -> list[Decision]:
+        """`predict_resized` that leaves its results on the device."""
+        pixels = torch.from_numpy(images).to(self.compute.device)
+        if not self.tiling.cuts(self.size_hw):
+            return [decide(*each) for each in zip(self._logits(pixels), sizes_hw, strict=True)]
+        return [
+            decide_bands(blended_bands(self._logits, image, self.tiling), self.size_hw[0], size_hw)
+            for image, size_hw in zip(pixels, sizes_hw, strict=True)
+        ]
+
+    def _logits(self, images: Tensor) -> Tensor:
+        """Logits, float32 (N, C, h, w), of images, uint8 (N, h, w, 3)."""
+        inputs = normalise(images, self.mean, self.std)
         with self.compute.autocast():
-            logits = self.model.eval()(inputs).float()
-        return [classify(each, size_hw) for each, size_hw in zip(logits, sizes_hw, strict=True)]
+            logits: Tensor = self.model.eval()(inputs).float()
+            if self.tiling.flips:
+                logits = (logits + self.model(inputs.flip(-1)).float().flip(-1)) / 2
+        return logits
 
 
 def load_network(folder: Path, params: Params) -> tuple[Network, ModelCard]:
     """The model of a folder, ready to predict, and its card. Raises what `checkpoint.load` raises."""
     model, card = load(folder, params.class_map)
     compute = Compute.choose(params.train)
-    return Network(compute.place(model), card.size_hw, card.mean, card.std, compute), card
-
-
-def classify(logits: Tensor, size_hw: tuple[int, int]) -> Prediction:
-    """Logits, float32 (C, h, w), bilinearly at `size_hw`: the largest one's class and its softmax.
-
-    Works class by class, so that memory holds a few planes of the full size rather than C.
-    """
-    best = torch.full(size_hw, -torch.inf, device=logits.device)
-    total = best.clone()  # logarithm of the summed exponentials
-    mask = torch.zeros(size_hw, dtype=torch.uint8, device=logits.device)
-    for index, plane in enumerate(logits):
-        full = F.interpolate(plane[None, None], size_hw, mode="bilinear", align_corners=False)[0, 0]
-        mask.masked_fill_(full > best, index)
-        torch.maximum(best, full, out=best)
-        torch.logaddexp(total, full, out=total)
-    return Prediction(mask.cpu().numpy(), torch.exp(best - total).cpu().numpy())
+    tiling = Tiling.of(params.predict)
+    return Network(compute.place(model), card.size_hw, card.mean, card.std, compute, tiling), card
 
 
 def measure(
-    network: Network, samples: Iterable[Sample], batch_size: int, images: Iterable[NDArray[np.uint8]] | None = None
+    network: Network,
+    samples: Iterable[Sample],
+    batch_size: int,
+    images: Iterable[NDArray[np.uint8]] | None = None,
+    meter: Meter | None = None,
 ) -> Iterator[tuple[Sample, Prediction, Confusion]]:
-    """Predict samples and count every pixel of their masks at full size.
+    """Predict samples and count every pixel of their masks at full size, in `meter` too if there is one.
 
     `images`: their images at the network's size, uint8 (h, w, 3), if they are decoded already.
     """
@@ -121,7 +142,10 @@ def measure(
     for start in range(0, len(samples), batch_size):
         chunk = samples[start : start + batch_size]
         batch = np.stack(list(islice(resized, len(chunk))))
-        predictions = network.predict_resized(batch, [(sample.height, sample.width) for sample in chunk])
-        for sample, prediction in zip(chunk, predictions, strict=True):
-            classes = len(sample.class_pixels)
-            yield sample, prediction, confusion_matrix(load_mask(sample), prediction.mask, classes)
+        decisions = network.decide(batch, [(sample.height, sample.width) for sample in chunk])
+        for sample, decision in zip(chunk, decisions, strict=True):
+            actual = torch.from_numpy(load_mask(sample)).to(network.compute.device)
+            if meter:
+                meter.update(actual, *decision)
+            confusion = confusion_counts(actual, decision[0], len(sample.class_pixels))
+            yield sample, Prediction.of(decision), confusion.cpu().numpy()

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 Confusion = NDArray[np.int64]
 """Pixel counts, (C, C): row = actual class index, column = predicted class index."""
@@ -20,12 +21,17 @@ def confusion_matrix(actual: NDArray[np.uint8], predicted: NDArray[np.uint8], cl
 
     `actual` holds 0..C-1, anything else counts as void, which is never counted. `predicted` holds 0..C-1.
     """
+    masks = [torch.from_numpy(np.ascontiguousarray(mask)) for mask in (actual, predicted)]
+    return confusion_counts(masks[0], masks[1], classes).numpy()
+
+
+def confusion_counts(actual: Tensor, predicted: Tensor, classes: int) -> Tensor:
+    """`confusion_matrix` of tensors, uint8 of one shape, on the device that they are on."""
     narrow = (classes + 1) * classes <= 256
     key_type = torch.uint8 if narrow else torch.int32
-    key = torch.from_numpy(np.minimum(actual, classes).reshape(-1)).to(key_type)
-    key = key * classes + torch.from_numpy(np.ascontiguousarray(predicted).reshape(-1)).to(key_type)
-    counts = torch.bincount(key, minlength=(classes + 1) * classes)
-    return np.asarray(counts.reshape(classes + 1, classes)[:classes].numpy())
+    key = actual.clamp_max(classes).to(key_type).mul(classes).add_(predicted)
+    counts = torch.bincount(key.reshape(-1), minlength=(classes + 1) * classes)
+    return counts.reshape(classes + 1, classes)[:classes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +63,13 @@ def scores(confusion: Confusion) -> Scores:
     right = np.diag(confusion).astype(np.float64)
     labelled = confusion.sum(axis=1).astype(np.float64)
     union = labelled + confusion.sum(axis=0) - right
-    accuracy = _divide(right, labelled)
-    iu = _divide(right, union)
+    accuracy = divide(right, labelled)
+    iu = divide(right, union)
     total = labelled.sum()
     return Scores(
         pixel_accuracy=float(right.sum() / total) if total else math.nan,
-        mean_accuracy=_mean_of_present(accuracy),
-        mean_iu=_mean_of_present(iu) if total else math.nan,
+        mean_accuracy=mean_of_present(accuracy),
+        mean_iu=mean_of_present(iu) if total else math.nan,
         frequency_weighted_iu=float(np.nansum(labelled * iu) / total) if total else math.nan,
         per_class=tuple(float(value) for value in iu),
     )
@@ -74,10 +80,12 @@ def number(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _divide(part: NDArray[np.float64], whole: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.divide(part, whole, out=np.full_like(whole, np.nan), where=whole > 0)
+def divide(part: NDArray[Any], whole: NDArray[Any]) -> NDArray[np.float64]:
+    """part / whole by element; NaN where `whole` is 0."""
+    return np.asarray(np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0))
 
 
-def _mean_of_present(values: NDArray[np.float64]) -> float:
+def mean_of_present(values: NDArray[np.float64]) -> float:
+    """Mean of what isn't NaN; NaN if all is."""
     present = values[~np.isnan(values)]
     return float(present.mean()) if present.size else math.nan

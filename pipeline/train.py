@@ -12,6 +12,7 @@ import math
 import pickle
 import shutil
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from typing import Any
 import numpy as np
 import torch
 from dvclive.live import Live
-from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 
@@ -28,20 +28,23 @@ from pipeline import checkpoint
 from pipeline.dataset import (
     MEAN,
     STD,
+    Pairs,
     Sample,
     TrainingBatches,
     digest,
-    load_images,
-    load_masks,
     normalise,
     read_samples,
     require,
 )
+from pipeline.ema import Ema
 from pipeline.inference import Compute, Network, measure
-from pipeline.loss import class_weights, segmentation_loss
+from pipeline.losses import Criterion
+from pipeline.losses.class_weights import class_weights
 from pipeline.metrics import scores
-from pipeline.models import build
+from pipeline.models.initial import initial_model
 from pipeline.progress import Progress
+from pipeline.sample_cache import decoded
+from pipeline.schedule import learning_rate
 from schemas.errors import ParamsError
 from schemas.manifest import CHALLENGER_DIR, SCRATCH_DIR, TRAIN_REPORT_DIR
 from schemas.params import Params, TrainParams
@@ -62,6 +65,7 @@ class TrainState:
     model: dict[str, Tensor] = field(default_factory=dict)
     optimiser: dict[str, Any] = field(default_factory=dict)
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    ema: dict[str, Tensor] = field(default_factory=dict)
     history: list[dict[str, float]] = field(default_factory=list)
 
 
@@ -87,16 +91,18 @@ def train(params: Params, folder: Path, progress: Progress) -> str:
 
     compute = Compute.choose(options)
     torch.manual_seed(options.seed)
-    model = build(options.architecture, len(class_map), options.architecture_options)
+    model = initial_model(options, class_map, folder, progress)
     network = Network(compute.place(model), options.size_hw, MEAN, STD, compute)
-    images = load_images(samples["train"], options.size_hw, progress, "train")
-    batches = TrainingBatches(images, load_masks(samples["train"], options.size_hw), options)
+    criterion = Criterion(options.loss, weights.to(compute.device), options.ohem, model.auxiliary_weight)
+    parts = [samples["train"], samples["val"]]
+    train_pairs, val_pairs = decoded(folder, parts, options.size_hw, options.cache_gb, progress)
+    batches = TrainingBatches(train_pairs, options, compute.workers(options), compute.device.type == "cuda")
 
     data_sha256 = digest(samples)
     state_path = folder / STATES_DIR / run_key(options, data_sha256, class_map.digest()) / "last.pt"
     state = load_state(state_path, progress)
     with LocalLive(str(folder / TRAIN_REPORT_DIR), save_dvc_exp=False, dvcyaml=None) as live:
-        fit(options, network, batches, samples["val"], weights.to(compute.device), state, state_path, live, progress)
+        fit(options, network, batches, samples["val"], val_pairs, criterion, state, state_path, live, progress)
 
     card = checkpoint.ModelCard(
         architecture=options.architecture,
@@ -121,7 +127,8 @@ def fit(
     network: Network,
     batches: TrainingBatches,
     val: list[Sample],
-    weights: Tensor,
+    val_pairs: Pairs,
+    criterion: Criterion,
     state: TrainState,
     state_path: Path,
     live: Live,
@@ -130,29 +137,33 @@ def fit(
     """Train from `state` to the last epoch, saving the state after each."""
     model = network.model
     optimiser = AdamW(model.parameters(), lr=options.learning_rate, weight_decay=options.weight_decay)
+    ema = Ema(model, options.ema) if options.ema else None
     if state.epoch:
         progress.say(f"going on after epoch {state.epoch}, where the last run stopped")
         model.load_state_dict(state.model)
         optimiser.load_state_dict(state.optimiser)
+        if ema:
+            ema.load(state.ema)
     for metrics in state.history:
         log(live, metrics)
-    val_images = load_images(val, options.size_hw, progress, "val")
     started, first_epoch = time.monotonic(), state.epoch
     for epoch in range(state.epoch, options.epochs):
         epoch_started = time.monotonic()
-        metrics = train_epoch(options, network, batches, weights, optimiser, epoch)
+        metrics = train_epoch(options, network, batches, criterion, optimiser, ema, epoch)
         if not math.isfinite(metrics["train/loss"]):
             raise ParamsError(f"the loss is no longer finite in epoch {epoch + 1}", "Lower `train.learning_rate`.")
         images_per_s = batches.steps * options.batch_size / (time.monotonic() - epoch_started)
 
         state.epoch = epoch + 1
         if state.epoch % options.validate_every == 0 or state.epoch == options.epochs:
-            metrics["val/miou"] = validate(network, val, val_images, options.batch_size)
-            if metrics["val/miou"] > state.best_mean_iu:
-                state.best_mean_iu, state.best_epoch = metrics["val/miou"], state.epoch
-                state.best_weights = copy.deepcopy(model.state_dict())
+            with ema.applied(model) if ema else nullcontext():
+                metrics["val/miou"] = validate(network, val, val_pairs, options.batch_size)
+                if metrics["val/miou"] > state.best_mean_iu:
+                    state.best_mean_iu, state.best_epoch = metrics["val/miou"], state.epoch
+                    state.best_weights = copy.deepcopy(model.state_dict())
         state.history.append(metrics)
         state.model, state.optimiser = model.state_dict(), optimiser.state_dict()
+        state.ema = ema.weights if ema else {}
         save_state(state_path, state)
         log(live, metrics)
 
@@ -169,8 +180,9 @@ def train_epoch(
     options: TrainParams,
     network: Network,
     batches: TrainingBatches,
-    weights: Tensor,
+    criterion: Criterion,
     optimiser: Optimizer,
+    ema: Ema | None,
     epoch: int,
 ) -> dict[str, float]:
     """One pass over the train split. Returns its mean loss and its last learning rate, by DVCLive's names."""
@@ -178,26 +190,24 @@ def train_epoch(
     torch.manual_seed(int(np.random.SeedSequence([options.seed, epoch]).generate_state(1)[0]))
     losses = []
     for step, (images, masks) in enumerate(batches.epoch(epoch), start=epoch * batches.steps):
-        rate = poly(options, step / (options.epochs * batches.steps))
+        rate = learning_rate(options, step, options.epochs * batches.steps)
         for group in optimiser.param_groups:
             group["lr"] = rate
         with compute.autocast():
-            heads = model.heads(normalise(images.to(compute.device), network.mean, network.std))
-        loss = segmentation_loss(heads, masks.to(compute.device), weights, model.auxiliary_weight)
+            heads = model.heads(normalise(images.to(compute.device, non_blocking=True), network.mean, network.std))
+        loss = criterion(heads, masks.to(compute.device, non_blocking=True))
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
+        if ema:
+            ema.update(model, step)
         losses.append(loss.item())
     return {"train/loss": float(np.mean(losses)), "learning_rate": rate}
 
 
-def poly(options: TrainParams, share: float) -> float:
-    """Learning rate after `share`, 0..1, of the steps (poly schedule, as in PSPNet)."""
-    return options.learning_rate * float((1 - share) ** options.poly_power)
-
-
-def validate(network: Network, val: list[Sample], images: NDArray[np.uint8], batch_size: int) -> float:
+def validate(network: Network, val: list[Sample], pairs: Pairs, batch_size: int) -> float:
     """Mean IU, 0..1, over all pixels of the val masks at full size."""
+    images = (pairs[index][0] for index in range(len(val)))
     confusions = np.stack([confusion for _, _, confusion in measure(network, val, batch_size, images)])
     return scores(confusions.sum(axis=0)).mean_iu
 

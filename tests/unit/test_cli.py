@@ -9,11 +9,14 @@ from typer.testing import CliRunner
 
 from connectors.formats import FORMATS
 from pipeline import cli
+from pipeline.cli.settings import credentials
+from pipeline.cli.stages import STAGES
+from pipeline.cli.terminal import err
 from schemas.errors import DataError, MaskloopError
 from tests.conftest import Project
 
 VERBS = [
-    *([verb] for verb in cli.STAGES),
+    *([verb] for verb in STAGES),
     ["init"],
     ["doctor"],
     ["label-config"],
@@ -34,7 +37,7 @@ def invoke(*arguments: str) -> tuple[int, str]:
 
 def maskloop(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pipeline.cli", *arguments]
-    environment = {"PYTHONPATH": str(Path(cli.__file__).parents[1]), "LABEL_STUDIO_API_KEY": "t0p-secret"}
+    environment = {"PYTHONPATH": str(Path(cli.__file__).parents[2]), "LABEL_STUDIO_API_KEY": "t0p-secret"}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
 
 
@@ -49,6 +52,14 @@ def test_the_help_lists_every_verb():
     code, text = invoke("--help")
     assert code == 0
     assert all(f" {verb[0]} " in text for verb in VERBS)
+
+
+def test_the_help_waits_for_no_heavy_import():
+    heavy = {"torch", "numba", "pandas", "PIL", "httpx", "label_studio_sdk", "transformers", "fastapi", "matplotlib"}
+    program = "import sys, pipeline.cli; print(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "pipeline.cli.stages" in result.stdout.split()
+    assert heavy & set(result.stdout.split()) == set()
 
 
 @pytest.mark.parametrize(
@@ -89,7 +100,7 @@ def test_an_error_is_printed_literally(text: str, capfd: pytest.CaptureFixture[s
         raise DataError(text, text)
 
     monkeypatch.setattr(cli, "app", fails)
-    monkeypatch.setattr(cli.err, "file", sys.stderr)
+    monkeypatch.setattr(err, "file", sys.stderr)
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert caught.value.code == 1
@@ -134,6 +145,6 @@ def test_the_environment_goes_before_dot_env(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("LABEL_STUDIO_URL", raising=False)
     monkeypatch.setenv("LABEL_STUDIO_API_KEY", "from-environment")
-    found = cli.credentials()
+    found = credentials()
     assert (found.url, found.api_key) == ("http://from-file", "from-environment")
     assert "from-environment" not in repr(found)

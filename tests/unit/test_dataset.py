@@ -11,7 +11,7 @@ from pipeline.dataset import (
     digest,
     load_image,
     load_mask,
-    load_masks,
+    load_mask_resized,
     normalise,
     read_samples,
     require,
@@ -21,10 +21,11 @@ from schemas.manifest import IMAGES_DIR, MASKS_DIR
 from tests.unit.drawn_project import draw_project, drawn_params
 
 
-def batches(n, **train):
+def batches(n, workers=0, **train):
     images = np.arange(n, dtype=np.uint8)[:, None, None, None] * np.ones((1, 40, 56, 3), np.uint8)
     masks = np.zeros((n, 40, 56), np.uint8)
-    return TrainingBatches(images, masks, drawn_params(**{"size_hw": [40, 56], "augment": [], **train}).train)
+    pairs = list(zip(images, masks, strict=True))
+    return TrainingBatches(pairs, drawn_params(**{"size_hw": [40, 56], "augment": [], **train}).train, workers)
 
 
 def test_each_sample_comes_once_an_epoch_in_an_order_of_its_own():
@@ -54,6 +55,14 @@ def test_an_epoch_depends_on_its_number_not_on_what_was_drawn_before():
         assert torch.equal(masks, masks_alone)
 
 
+@pytest.mark.parametrize("augment", [[{"RandomScale": {"p": 1.0}}], [{"Affine": {"rotate": 20, "p": 1.0}}]])
+def test_threads_change_nothing(augment):
+    alone, helped = (batches(9, workers, augment=augment, batch_size=2) for workers in (0, 3))
+    for (images, masks), (images_helped, masks_helped) in zip(alone.epoch(3), helped.epoch(3), strict=True):
+        assert torch.equal(images, images_helped)
+        assert torch.equal(masks, masks_helped)
+
+
 def test_images_are_turned_as_exif_says(tmp_path):
     draw_project(tmp_path, {"train": 1})
     sample = read_samples(tmp_path, 3)["train"][0]
@@ -72,9 +81,10 @@ def test_images_are_turned_as_exif_says(tmp_path):
 
 def test_masks_are_shrunk_without_inventing_a_class(tmp_path):
     draw_project(tmp_path, {"train": 3}, size_hw=(97, 131))
-    masks = load_masks(read_samples(tmp_path, 3)["train"], (32, 48))
-    assert masks.shape == (3, 32, 48)
-    assert set(np.unique(masks).tolist()) <= {0, 1, 255}
+    for sample in read_samples(tmp_path, 3)["train"]:
+        mask = load_mask_resized(sample, (32, 48))
+        assert mask.shape == (32, 48)
+        assert set(np.unique(mask).tolist()) <= {0, 1, 255}
 
 
 def test_a_mask_with_an_impossible_value_is_named(tmp_path):

@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -19,7 +20,24 @@ def shown(every_s: float, monkeypatch: pytest.MonkeyPatch, total: int | None = 3
 def test_where_there_is_no_terminal_lines_say_how_far(monkeypatch: pytest.MonkeyPatch, total: int | None, of: str):
     items, text = shown(0.0, monkeypatch, total)
     assert items == [0, 1, 2]
-    assert text.splitlines() == [f"  masks [painted]: {done}{of}" for done in range(3)]
+    lines = text.splitlines()
+    assert lines[0] == f"  masks [painted]: 0{of}"
+    for done, line in enumerate(lines[1:], start=1):
+        left = ", 0:00:00 left" if total else ""
+        assert re.fullmatch(rf"  masks \[painted\]: {done}{of}, \S+ a second{left}", line)
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "elapsed_s", "expected"),
+    [
+        (0, 10, 5.0, ""),
+        (4, 10, 8.0, ", 0.5 a second, 0:00:12 left"),
+        (1, 7201, 1.0, ", 1 a second, 2:00:00 left"),
+        (3, None, 2.0, ", 1.5 a second"),
+    ],
+)
+def test_pace(done: int, total: int | None, elapsed_s: float, expected: str):
+    assert display.pace(done, total, elapsed_s) == expected
 
 
 def test_quick_work_says_nothing(monkeypatch: pytest.MonkeyPatch):

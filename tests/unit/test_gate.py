@@ -20,6 +20,7 @@ from pipeline.progress import Silent
 from pipeline.train import train
 from schemas.errors import DataError
 from schemas.manifest import CHALLENGER_DIR, CHAMPION_DIR, CONFUSION, EVALUATION, GATE, SAMPLE_SCORES
+from schemas.params import PredictParams
 from tests.unit.drawn_project import CLASSES, draw_project, drawn_params
 
 GOOD = {"epochs": 12, "learning_rate": 0.02, "augment": []}
@@ -116,6 +117,10 @@ def test_evaluate_writes_scores_that_agree_with_its_masks(folder):
     assert f"val {report['val']['mean_iu']:.3f}" in summary
     assert report["val"]["mean_iu"] == checkpoint.read_card(folder / CHALLENGER_DIR).val_mean_iu
     assert report["val"]["per_class"]["never"] is None
+    assert report["val"]["per_class_boundary_iou"]["never"] is None
+    assert 0 < report["val"]["boundary_iou"] < report["val"]["mean_iu"]
+    assert 0 < report["val"]["boundary_f1"] <= 1
+    assert 0 < report["val"]["expected_calibration_error"] < 1
     rows = pq.read_table(folder / SAMPLE_SCORES).to_pylist()
     assert {row["task_id"]: row["split"] for row in rows} == {7: "val", 8: "val", 9: "val", 10: "test", 11: "test"}
     for row in rows:
@@ -127,6 +132,18 @@ def test_evaluate_writes_scores_that_agree_with_its_masks(folder):
     lines = (folder / CONFUSION).read_text().splitlines()
     assert lines[0] == "actual,predicted,pixels"
     assert sum(int(line.rsplit(",", 1)[1]) for line in lines[1:]) == 3 * (40 * 60 - 2 * 60)
+
+
+def test_evaluate_measures_what_predict_does_in_tiles(folder):
+    """Overlapping tiles and flips give other masks than the whole image, and the scores are of those masks."""
+    params = drawn_params()
+    tiled = params.model_copy(update={"predict": PredictParams(tile_hw=(32, 32), flips=True)})
+    evaluate(params, folder, Silent())
+    whole = read_json(folder / EVALUATION)["val"]
+    evaluate(tiled, folder, Silent())
+    found = read_json(folder / EVALUATION)["val"]
+    assert found["pixel_accuracy"] != whole["pixel_accuracy"]
+    assert found["pixel_accuracy"] > 0.8 * whole["pixel_accuracy"]
 
 
 def test_evaluate_without_a_test_split_says_so(folder):

@@ -31,6 +31,15 @@ def test_the_label_config_fits_its_class_map():
     assert all("void" in labels for labels in config.labels.values())
 
 
+@pytest.mark.parametrize("tag", ["VectorLabels", "BitmaskLabels", "Labels"])
+def test_labels_of_any_region_control_count(tag: str):
+    labels = '<Label value="road"/><Label value="traffic sign"/><Label value="Bäume &amp; &lt;x&gt;"/>'
+    xml = f'<View><Image name="image" value="$image"/><{tag} name="a" toName="image">{labels}</{tag}></View>'
+    config = LabelConfig.parse(xml)
+    config.check(CLASS_MAP)
+    assert config.controls == {tag: ("a", "image")}
+
+
 def test_every_label_that_disagrees_is_named():
     config = LabelConfig.parse(label_config(ClassMap([ClassEntry("road", "#000000"), ClassEntry("lake", "#0000ff")])))
     with pytest.raises(ClassMapError) as caught:

@@ -40,6 +40,12 @@ def test_what_configure_writes_is_read_back_the_same():
         ({"rasterise": {"unlabelled": "grass"}}, "'grass' is neither `void` nor a class (road)"),
         ({"split": {"val": 0.6, "test": 0.6}}, "nothing is left to train on"),
         ({"train": {"size_hw": [8, 8]}}, "at least 32x32"),
+        ({"train": {"loss": {"dice": -1}}}, "the factor of `dice` is -1"),
+        ({"train": {"loss": {}}}, "`train.loss`"),
+        ({"train": {"ema": 1.0}}, "`train.ema`"),
+        ({"train": {"ohem": 0}}, "`train.ohem`"),
+        ({"predict": {"tile_hw": [8, 8]}}, "at least 32x32"),
+        ({"predict": {"overlap": 1.0}}, "`predict.overlap`"),
     ],
 )
 def test_what_is_wrong_is_named(changed: dict[str, Any], said: str):

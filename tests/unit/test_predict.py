@@ -62,7 +62,9 @@ def pulled(project: Project) -> Project:
         epoch=1,
         val_mean_iu=None,
     )
-    checkpoint.save(project.folder / CHAMPION_DIR, build("unet", len(class_map), OPTIONS).state_dict(), card)
+    weights = build("unet", len(class_map), OPTIONS).state_dict()
+    weights["classify.weight"] -= weights["classify.weight"].mean(dim=1, keepdim=True)  # else one class wins everywhere
+    checkpoint.save(project.folder / CHAMPION_DIR, weights, card)
     return project
 
 
@@ -101,6 +103,16 @@ def test_painting_the_polygons_gives_the_mask_back(pulled: Project):
             paint(painted, [(region, class_map.names.index(region.label))])
         np.testing.assert_array_equal(painted, mask)
         assert len(np.unique(mask)) > 1
+        assert row["outline_iou"] == 1.0
+
+
+def test_what_a_budget_of_vertices_costs_is_stated(pulled: Project):
+    pulled.raw["predict"]["max_vertices"] = 6
+    summary = predict(pulled.params, pulled.folder, Silent())
+    rows = read_table(pulled.folder / PREDICTIONS_DIR / "predictions.parquet", PREDICTIONS_SCHEMA).to_pylist()
+    kept = [row["outline_iou"] for row in rows]
+    assert all(0 < iou < 1 for iou in kept)
+    assert summary.endswith(f"a mean IoU of {np.mean(kept):.4f}")
 
 
 @pytest.mark.parametrize("batch_size", [1, 8])

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -18,10 +20,12 @@ from connectors.masks import write_mask
 from connectors.storage import write_json, write_table
 from connectors.task_store import task_row, write_part
 from pipeline.figures import confusion_svg, curves_svg, overlay_uri
+from pipeline.prelabel_summary import summary
 from pipeline.progress import Silent
 from pipeline.report import report, select
 from schemas.errors import DataError
 from schemas.manifest import (
+    ASSIGNED_SCHEMA,
     CONFUSION,
     EVALUATION,
     GATE,
@@ -31,6 +35,7 @@ from schemas.manifest import (
     MASKS_DIR,
     PREDICTIONS_DIR,
     PREDICTIONS_SCHEMA,
+    PRELABEL_REPORT,
     PUSH,
     REJECTS,
     REJECTS_SCHEMA,
@@ -82,6 +87,7 @@ def write_samples(folder: Path) -> None:
             "void_pixels": 40, "annotation_id": task_id, "regions": 2, "rejected_regions": 0, "inputs_sha256": "0" * 64,
             "contested": [{"a": 0, "b": 1, "pixels": task_id}] if task_id > 4 else [], "annotators": 1 + task_id // 6,
             "agreement": 0.625 if task_id == 6 else None, "annotation_ids": [task_id],
+            "passed_over": [{"kind": "relation", "count": 2}, {"kind": "choices", "count": task_id}][: task_id // 4],
         }  # fmt: skip
         manifest.append(sample)
         score = {"task_id": task_id, "split": split_of(task_id), "mean_iu": task_id / 10, "prediction": str(predicted)}
@@ -130,6 +136,7 @@ def folder(tmp_path: Path) -> Path:
     }.items():
         (plots / name).parent.mkdir(parents=True, exist_ok=True)
         (plots / f"{name}.tsv").write_text(text)
+    write_json(tmp_path / PRELABEL_REPORT, prelabel_summary())
     return tmp_path
 
 
@@ -142,6 +149,21 @@ def section(html: str, name: str) -> str:
     """Text of a section without its tags, whitespace collapsed."""
     (body,) = re.findall(rf'<section id="{name}">(.*?)</section>', html, flags=re.DOTALL)
     return " ".join(re.sub(r"<[^>]+>", " ", body).split())
+
+
+def prelabel_summary() -> dict[str, Any]:
+    """Masks that cover 80 % of one image, and 40, 60 and 90 % of another one."""
+    rows = [
+        {"task_id": 1, "image_sha256": "a", "mask": 0, "new_px": 80, "class_index": 0, "by": "human", "human_px": 80},
+        {"task_id": 2, "image_sha256": "b", "mask": 0, "new_px": 40, "class_index": 1, "by": "champion"},
+        {"task_id": 2, "image_sha256": "b", "mask": 1, "new_px": 20, "class_index": 0, "by": "human", "human_px": 20},
+        {"task_id": 2, "image_sha256": "b", "mask": 2, "new_px": 30},
+    ]
+    same = {"image_px": 100, "inputs_sha256": "c", "human_px": 0, "agreeing_px": 0}
+    for number, row in enumerate(rows):
+        agreeing = {"agreeing_px": 60 if number == 0 else row.get("human_px", 0) - 5 * (number == 2)}
+        rows[number] = same | row | {"area_px": 90 - number} | agreeing
+    return summary(pa.Table.from_pylist(rows, schema=ASSIGNED_SCHEMA), params().class_map)
 
 
 class Addresses(HTMLParser):
@@ -236,6 +258,22 @@ def test_the_worst_pairs_and_tasks_come_first(folder: Path) -> None:
     assert "Task annotators mean IoU 6 2 0.625" in text
 
 
+def test_what_is_no_region_is_counted_by_type(folder: Path) -> None:
+    assert "No region, so nothing to paint: 6 relation." in section(page(folder), "rejects")  # of tasks 4 to 6
+    rows = pq.read_table(folder / MANIFEST).to_pylist()
+    for row in rows:
+        row["passed_over"] = []
+    write_table(folder / MANIFEST, rows, MANIFEST_SCHEMA)
+    assert "No region" not in page(folder)
+
+
+def test_pre_labels_are_counted_and_compared_with_people(folder: Path) -> None:
+    text = section(page(folder), "prelabels")
+    assert "4 masks of 2 images, 1 to 3 an image, in the middle 2." in text
+    assert "50.0 1.5 2 90.0 3 1 95.0 – 0" in text
+    assert "a region of people 2 50.0 75.0 the text detector 0 0.0 – the champion 1 25.0 – nobody 1 25.0 –" in text
+
+
 def test_rejects_are_counted_by_reason_and_cut_at_fifty(folder: Path) -> None:
     html = page(folder)
     text = section(html, "rejects")
@@ -271,6 +309,7 @@ def test_what_was_pushed(folder: Path, push: dict[str, Any], expected: str) -> N
         (REJECTS, "rejects"),
         (PREDICTIONS_DIR / "predictions.parquet", "predictions"),
         (PUSH, "push"),
+        (PRELABEL_REPORT, "prelabels"),
     ],
 )
 def test_a_missing_input_is_named_and_the_rest_is_shown(folder: Path, path: Path, part: str) -> None:

@@ -4,18 +4,14 @@ import csv
 import json
 import pickle
 
-import numpy as np
 import pytest
-import torch
 
 from connectors.storage import read_json
 from pipeline import checkpoint
-from pipeline.dataset import Sample
-from pipeline.loss import class_weights, segmentation_loss
 from pipeline.progress import Silent
-from pipeline.train import poly, train
+from pipeline.train import train
 from schemas.errors import DataError, ParamsError
-from schemas.manifest import CHALLENGER_DIR, SCRATCH_DIR, TRAIN_REPORT_DIR
+from schemas.manifest import CHALLENGER_DIR, IMAGES_DIR, SCRATCH_DIR, TRAIN_REPORT_DIR
 from tests.unit.drawn_project import CLASSES, draw_project, drawn_params
 
 
@@ -122,35 +118,47 @@ def test_wrong_augmentation_ends_before_any_training(tmp_path):
         train(drawn_params(augment=[{"Flop": {}}]), tmp_path, Silent())
 
 
-def sample(class_pixels, area):
-    return Sample(0, None, None, 1, area, tuple(class_pixels), "")
+VARIANTS = [
+    {"loss": {"cross_entropy": 1.0, "lovasz": 0.5, "dice": 0.5}, "schedule": "one_cycle"},
+    {"loss": {"focal": 1.0}, "ema": 0.9, "schedule": "cosine", "warmup": 0.2},
+    {"ohem": 0.5, "class_weights": "effective_number", "workers": 2, "cache_gb": 0},
+]
 
 
-def test_median_frequency_counts_only_images_that_show_the_class():
-    samples = [sample([60, 20, 0, 0], 100), sample([50, 0, 10, 0], 100)]
-    # freq: 110/200, 20/100, 10/100; the median is 0.2
-    weights = class_weights(samples, "median_frequency").numpy()
-    np.testing.assert_allclose(weights, [0.2 / 0.55, 1, 2, 0], rtol=1e-6)
-    np.testing.assert_allclose(class_weights(samples, "sqrt_median_frequency"), np.sqrt(weights), rtol=1e-6)
-    np.testing.assert_array_equal(class_weights(samples, "none"), [1, 1, 1, 0])
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_loss_schedule_and_average_learns_and_goes_on_exactly(tmp_path, variant):
+    params = drawn_params(**{"epochs": 8, "learning_rate": 0.02, "augment": [], **variant})
+    for name in ("whole", "broken"):
+        draw_project(tmp_path / name, {"train": 6, "val": 2})
+    train(params, tmp_path / "whole", Silent())
+    with pytest.raises(KeyboardInterrupt):
+        train(params, tmp_path / "broken", Said("epoch 3/8"))
+    train(params, tmp_path / "broken", Silent())
+    assert checkpoint.read_card(tmp_path / "whole" / CHALLENGER_DIR).val_mean_iu > 0.6
+    assert weights_of(tmp_path / "whole") == weights_of(tmp_path / "broken")
 
 
-def test_the_loss_is_torchs_weighted_cross_entropy_and_zero_on_void():
-    torch.manual_seed(0)
-    main, auxiliary = torch.randn(2, 3, 4, 5), torch.randn(2, 3, 4, 5)
-    masks = torch.randint(0, 3, (2, 4, 5), dtype=torch.uint8)
-    masks[0, 0] = 255
-    weights = torch.tensor([0.5, 2.0, 1.0])
-    parts = [
-        torch.nn.functional.cross_entropy(each, masks.long(), weights, ignore_index=255) for each in (main, auxiliary)
-    ]
-    torch.testing.assert_close(segmentation_loss([main, auxiliary], masks, weights, 0.4), parts[0] + 0.4 * parts[1])
-    assert segmentation_loss([main], torch.full_like(masks, 255), weights, 0.4) == 0
+def test_where_samples_are_kept_changes_nothing(tmp_path):
+    versions = []
+    for name, options in {"cached": {}, "not": {"cache_gb": 0}, "threads": {"workers": 2}}.items():
+        draw_project(tmp_path / name, {"train": 3, "val": 1})
+        train(drawn_params(epochs=2, **options), tmp_path / name, Silent())
+        versions.append(weights_of(tmp_path / name))
+    assert len(set(versions)) == 1
 
 
-def test_poly_falls_from_the_learning_rate_to_nothing():
-    options = drawn_params(learning_rate=0.1, poly_power=2).train
-    assert [poly(options, share) for share in (0, 0.5, 1)] == pytest.approx([0.1, 0.025, 0])
+def test_a_second_run_decodes_nothing(tmp_path):
+    draw_project(tmp_path, {"train": 2, "val": 1})
+    train(drawn_params(epochs=1), tmp_path, Silent())
+    for image in (tmp_path / IMAGES_DIR).iterdir():
+        image.unlink()
+    train(drawn_params(epochs=1, seed=1), tmp_path, Silent())
+
+
+def test_an_unknown_loss_ends_before_any_training(tmp_path):
+    draw_project(tmp_path, {"train": 1, "val": 1})
+    with pytest.raises(ParamsError, match="unknown loss `tversky`"):
+        train(drawn_params(loss={"tversky": 1.0}), tmp_path, Silent())
 
 
 def test_metrics_are_json(tmp_path):
