@@ -1,9 +1,8 @@
 """Predictions into Label Studio: validated before, counted after, and replaced only once the new ones are there.
 
 Label Studio drops invalid items of a bulk import without a word and piles up a model version that is pushed twice, so
-the
-order is: validate all, import what is missing under the new version, count, switch the project to it, delete the old
-one.
+the order is: validate all, import what is missing under the new version, count, switch the project to it, delete the
+old one.
 """
 
 from __future__ import annotations
@@ -24,6 +23,12 @@ from schemas.labels import LabelConfig
 
 OURS = re.compile(r"^[a-z0-9_]+-[0-9a-f]{12}$")
 """Architecture and weights' hash: the form of maskloop's model versions. Others belong to others and are left alone."""
+
+PRELABELS = re.compile(r"^sam-[0-9a-f]{12}$")
+"""Those of them that are pre-labels: they and the models' predictions replace only their own kind."""
+
+CONTROL_OF = {"polygonlabels": "PolygonLabels", "brushlabels": "BrushLabels"}
+"""Type of a result → the control that it belongs to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +55,12 @@ def push_predictions(
     predictions: list[OutgoingPrediction],
     chunk_tasks: int,
     chunk_bytes: int,
+    shown: bool = True,
 ) -> PushOutcome:
     """Make `predictions` the project's pre-annotations. Raises PushError before anything is sent if one is invalid.
 
-    Running it again after any interruption ends in the same state. Annotations are never touched.
+    `shown`: whether the project is switched to them, so that annotators start from them. Running it again after any
+    interruption ends in the same state. Annotations are never touched.
     """
     config = project.label_config()
     info = project.info()
@@ -74,9 +81,9 @@ def push_predictions(
                 f"Label Studio stored {created} of {len(chunk)} predictions of {model_version}",
                 "Some tasks may be gone: run `dvc repro` again; it pushes only what is missing.",
             )
-    if prepared and info.get("model_version") != model_version:
+    if shown and prepared and info.get("model_version") != model_version:
         project.server.send("PATCH", f"/api/projects/{project.project}/", {"model_version": model_version})
-    old = sorted(name for name in versions if OURS.match(name) and name != model_version)
+    old = sorted(name for name in versions if _is_replaced(name, model_version))
     if prepared:
         for name in old:
             path = f"/api/projects/{project.project}/model-versions/"
@@ -103,12 +110,13 @@ def _overlooked(prediction: OutgoingPrediction) -> Iterator[str]:
     if len(set(ids)) < len(ids):
         yield "two regions have the same id"
     for item in prediction.result:
-        points = item["value"].get("points", [])
         where = f"region {item.get('id')}"
-        if len(points) < 3:
-            yield f"{where}: a polygon of {len(points)} points"
-        if not all(0 <= coordinate <= 100 for point in points for coordinate in point):
-            yield f"{where}: a coordinate outside 0..100"
+        if item.get("type") == "polygonlabels":
+            points = item["value"].get("points", [])
+            if len(points) < 3:
+                yield f"{where}: a polygon of {len(points)} points"
+            if not all(0 <= coordinate <= 100 for point in points for coordinate in point):
+                yield f"{where}: a coordinate outside 0..100"
         if not (item.get("original_width") and item.get("original_height")):
             yield f"{where}: no original size"
         if not 0 <= item.get("score", 0) <= 1:
@@ -118,14 +126,25 @@ def _overlooked(prediction: OutgoingPrediction) -> Iterator[str]:
 
 
 def _prepared(prediction: OutgoingPrediction, config: LabelConfig) -> OutgoingPrediction:
-    """The prediction with the control's names of this project."""
-    control = config.controls.get("PolygonLabels")
+    """The prediction with the controls' names of this project."""
+    return OutgoingPrediction(prediction.task_id, prediction.score, [named(item, config) for item in prediction.result])
+
+
+def named(item: dict[str, Any], config: LabelConfig) -> dict[str, Any]:
+    """A region with the names of its control in this project. Raises ClassMapError if the project has none."""
+    tag = CONTROL_OF[item["type"]]
+    control = config.controls.get(tag)
     if control is None:
         raise ClassMapError(
-            "the project's label config has no <PolygonLabels>, which predictions need", "Add one with all classes."
+            f"the project's label config has no <{tag}>, which predictions need", "Add one with all classes."
         )
-    names = {"from_name": control[0], "to_name": control[1]}
-    return OutgoingPrediction(prediction.task_id, prediction.score, [item | names for item in prediction.result])
+    return item | {"from_name": control[0], "to_name": control[1]}
+
+
+def _is_replaced(name: str, model_version: str) -> bool:
+    """Whether a version is an older one of the same kind as `model_version`."""
+    same_kind = bool(PRELABELS.match(name)) == bool(PRELABELS.match(model_version))
+    return bool(OURS.match(name)) and same_kind and name != model_version
 
 
 def _versions(project: LabelStudioProject) -> dict[str, int]:

@@ -13,7 +13,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -38,9 +38,13 @@ class Login:
 
 
 class LocalServer:
-    """A server whose data, log and login live in `folder`. `executable` is `label-studio` of its environment."""
+    """A server whose data, log and login live in `folder`. `executable` is `label-studio` of its environment.
 
-    def __init__(self, folder: Path, executable: Path) -> None:
+    `settings`: more of the server's environment variables, or others than it would have.
+    """
+
+    def __init__(self, folder: Path, executable: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.settings = dict(settings or {})
         self.folder = folder.absolute()
         self.executable = executable.absolute()
         self.login_file = self.folder / "login.json"
@@ -143,6 +147,7 @@ class LocalServer:
             "LABEL_STUDIO_LATEST_VERSION_CHECK": "false",
             "LABEL_STUDIO_SENTRY_DSN": "",
             "LABEL_STUDIO_FRONTEND_SENTRY_DSN": "",
+            **self.settings,
         }
 
 

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import datetime
 import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 T = TypeVar("T")
 
@@ -29,14 +40,32 @@ class ConsoleProgress:
         return self._bar(items, total, what) if self._console.is_terminal else self._lines(items, total, what)
 
     def _bar(self, items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
-        columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
         with Progress(*columns, console=self._console, transient=True) as bar:
             yield from bar.track(items, total=total, description=what)
 
     def _lines(self, items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
-        last = time.monotonic()
+        start = last = time.monotonic()
         for done, item in enumerate(items):
             if time.monotonic() - last >= LINE_EVERY_S:
                 last = time.monotonic()
-                self.say(f"  {what}: {done}{'' if total is None else f' of {total}'}")
+                self.say(f"  {what}: {done}{'' if total is None else f' of {total}'}{pace(done, total, last - start)}")
             yield item
+
+
+class Speed(ProgressColumn):
+    """How many a second."""
+
+    def render(self, task: Task) -> Text:
+        """Nothing until the first ones are done."""
+        return Text("" if task.speed is None else f"{task.speed:.3g}/s")
+
+
+def pace(done: int, total: int | None, elapsed_s: float) -> str:
+    """How many a second so far, and how long the rest takes at that pace; empty while nothing is done."""
+    if not done or elapsed_s <= 0:
+        return ""
+    speed = f", {done / elapsed_s:.3g} a second"
+    if total is None:
+        return speed
+    return f"{speed}, {datetime.timedelta(seconds=round((total - done) * elapsed_s / done))} left"

@@ -65,7 +65,7 @@ def _source(params: Params, credentials: Credentials) -> Iterator[Check]:
     if config is None:
         return
     try:
-        config.check(params.class_map)
+        config.check(params.class_map, params.push.unassigned_label)
         yield Check("label config", True, f"its labels are the class map's; the image is data.{config.image_field}")
     except MaskloopError as error:
         yield Check("label config", False, str(error), f"{error.remedy} `maskloop label-config` prints one that fits.")

@@ -100,6 +100,23 @@ def confusion_svg(labels: Sequence[str], pixels: NDArray[np.int64]) -> Markup:
         return _inline(figure, "confusion matrix, per cent of the actual class's pixels")
 
 
+def coverage_svg(shares: Sequence[float], wanted: Sequence[float]) -> Markup:
+    """How much of an image the first 1, 2, … masks cover, shares in 0..1, with lines at the shares that are wanted."""
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": "coverage"}):
+        figure = Figure(figsize=(4.6, 2.7), layout="constrained")
+        axes = figure.add_subplot(ylim=(0, 101))
+        for share in wanted:
+            axes.axhline(100 * share, color=SECOND, linewidth=1, linestyle=":")
+        axes.plot(range(1, len(shares) + 1), [100 * share for share in shares], color=ACCENT, linewidth=1.8)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        axes.tick_params(length=0)
+        axes.spines["left"].set_visible(False)
+        axes.set_xlabel("masks, largest first")
+        axes.set_ylabel("% of an image covered")
+        axes.margins(x=0.02)
+        return _inline(figure, "share of an image that the largest masks cover")
+
+
 def photo_uri(image: NDArray[np.uint8], width_px: int) -> str:
     """An RGB image, uint8 (H, W, 3), as JPEG data URI of at most `width_px`."""
     return _jpeg_uri(_shrink(image, width_px))

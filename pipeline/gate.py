@@ -9,8 +9,9 @@ import numpy as np
 
 from connectors.storage import read_json, write_json
 from pipeline import checkpoint
+from pipeline.checkpoint import ModelCard
 from pipeline.dataset import Sample, read_samples, require
-from pipeline.inference import load_network, measure
+from pipeline.inference import Network, load_network, measure
 from pipeline.metrics import scores
 from pipeline.progress import Progress
 from schemas.errors import ClassMapError, DataError
@@ -26,7 +27,7 @@ def gate(params: Params, folder: Path, progress: Progress) -> str:
     samples = read_samples(folder, len(params.classes))
     require(samples, ("val",))
     val = samples["val"]
-    challenger = measured(params, folder / CHALLENGER_DIR, val, progress)
+    challenger = measured(*load_network(folder / CHALLENGER_DIR, params), val, params, progress)
     champion, decision, reason = judge(params, folder, challenger, val, progress)
     if champion is challenger:  # decided before, perhaps by a run that was killed before DVC took note of it
         champion, decision, reason = _last_word(folder, challenger) or (champion, decision, reason)
@@ -53,9 +54,10 @@ def judge(
     if not (champion_dir / checkpoint.CARD).is_file():
         return None, "promoted", "there was no champion"
     try:
-        if checkpoint.load(champion_dir, params.class_map)[1].model_version == challenger["model_version"]:
+        network, card = load_network(champion_dir, params)
+        if card.model_version == challenger["model_version"]:
             return challenger, "kept", "the challenger is the champion already"
-        champion = measured(params, champion_dir, val, progress)
+        champion = measured(network, card, val, params, progress)
     except (ClassMapError, DataError) as error:
         return None, "promoted", f"the champion can't be compared: {error}"
     tolerance = params.gate.tolerance
@@ -76,9 +78,10 @@ def _last_word(folder: Path, challenger: dict[str, Any]) -> tuple[dict[str, Any]
     return last["champion_before"], last["decision"], last["reason"]
 
 
-def measured(params: Params, model_dir: Path, val: list[Sample], progress: Progress) -> dict[str, Any]:
+def measured(
+    network: Network, card: ModelCard, val: list[Sample], params: Params, progress: Progress
+) -> dict[str, Any]:
     """Model version and scores, 0..1, of a model on the val samples."""
-    network, card = load_network(model_dir, params)
     confusion = np.zeros((len(params.classes), len(params.classes)), np.int64)
     what = f"val samples, {card.model_version}"
     for _, _, each in progress.track(measure(network, val, params.evaluate.batch_size), len(val), what):

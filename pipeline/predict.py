@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import fmean
 
 from connectors.images import open_rgb
 from connectors.label_studio_json import dumps
@@ -14,7 +15,7 @@ from connectors.masks import write_mask
 from connectors.storage import remove_others, write_table
 from connectors.task_store import Row, read_tasks, row_annotations
 from pipeline.inference import Network, Prediction, load_network
-from pipeline.outlines import outlines
+from pipeline.outlines import outline_iou, outlines
 from pipeline.progress import Progress
 from schemas.errors import ImageError
 from schemas.manifest import CHAMPION_DIR, PREDICTIONS_DIR, PREDICTIONS_SCHEMA, TASKS_DIR
@@ -33,7 +34,9 @@ def predict(params: Params, folder: Path, progress: Progress) -> str:
     write_table(folder / PREDICTIONS_DIR / "predictions.parquet", predicted, PREDICTIONS_SCHEMA)
     remove_others(folder / PREDICTIONS_DIR, {"predictions.parquet", *(Path(row["mask"]).name for row in predicted)})
     unreadable = len(rows) - len(predicted)
-    return f"{len(predicted)} tasks predicted by {card.model_version}, {unreadable} without a readable image"
+    said = f"{len(predicted)} tasks predicted by {card.model_version}, {unreadable} without a readable image"
+    kept = [row["outline_iou"] for row in predicted if row["outline_iou"] is not None]
+    return f"{said}; outlines redraw their masks with a mean IoU of {fmean(kept):.4f}" if kept else said
 
 
 def _predictions(
@@ -60,7 +63,9 @@ def _row(row: Row, path: str, prediction: Prediction, params: Params, model_vers
         options.tolerance_px,
         options.min_area_px,
         prediction.confidence,
+        options.max_vertices,
     )
+    text = dumps(result)
     return {
         "task_id": row["task_id"],
         "image": row["image"],
@@ -70,5 +75,6 @@ def _row(row: Row, path: str, prediction: Prediction, params: Params, model_vers
         "model_version": model_version,
         "score": round(float(prediction.confidence.mean()), 6),
         "regions": len(result),
-        "result": dumps(result),
+        "result": text,
+        "outline_iou": outline_iou(prediction.mask, text, params.class_map),
     }

@@ -25,7 +25,7 @@ def probe(params: Params, folder: Path, progress: Progress, credentials: Credent
     source = open_source(params, credentials)
     config = source.label_config()
     if config is not None:
-        config.check(params.class_map)
+        config.check(params.class_map, params.push.unassigned_label)
     listing = source.listing()
     fingerprint = hashlib.sha256(json.dumps(sorted(listing.items())).encode()).hexdigest()
     state: dict[str, object] = {"tasks": len(listing), "sha256": fingerprint}

@@ -21,6 +21,7 @@ from connectors.storage import read_json, read_table, write_bytes
 from connectors.task_store import Row, read_tasks
 from pipeline.figures import Curve, confusion_svg, curves_svg, overlay_uri, photo_uri
 from pipeline.label_quality import label_quality
+from pipeline.prelabel_report import prelabel_section
 from pipeline.progress import Progress
 from schemas.errors import DataError, ImageError
 from schemas.labels import ClassMap
@@ -69,6 +70,7 @@ def report(params: Params, folder: Path, progress: Progress) -> str:
         "quality": parts.read("quality", lambda: label_quality(manifest_rows(folder), params.class_map)),
         "shares": parts.read("shares", lambda: class_shares(folder, params.class_map)),
         "rejects": parts.read("rejects", lambda: read_table(folder / REJECTS, REJECTS_SCHEMA).to_pylist()),
+        "prelabels": parts.read("prelabels", lambda: prelabel_section(folder)),
         "overlays": parts.read("overlays", lambda: overlays(params, folder, progress)),
         "annotated": parts.read("samples", lambda: read_table(folder / MANIFEST, MANIFEST_SCHEMA).num_rows),
         "predicted": parts.read("predictions", lambda: predicted_tasks(folder)),

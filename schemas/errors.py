@@ -12,7 +12,7 @@ MaskloopError
 ├── RegionError          one region that can't become pixels (ends in the rejects, not in an exit)
 ├── ImageError           one image that can't be read (ends in the rejects, not in an exit)
 ├── PushError            the server did not store what was sent
-└── BusyError            another round holds the lock
+└── BusyError            another round holds the lock, or too many requests wait
 
 The message says what was found, what was expected, and where; `remedy` says how to mend it.
 """
@@ -81,4 +81,4 @@ class PushError(MaskloopError):
 
 
 class BusyError(MaskloopError):
-    """Another round is running in this project folder."""
+    """Another round is running in this project folder, or the queue of a server is full."""

@@ -23,6 +23,15 @@ CONTROLS: tuple[tuple[str, str, dict[str, str]], ...] = (
     ("BrushLabels", "brush", {}),
 )
 
+REGION_TAGS = (*(tag for tag, _, _ in CONTROLS), "BitmaskLabels", "VectorLabels", "Labels")
+"""Control tags whose labels regions bear; <Labels> serves <Polygon>, <Brush> and so on that have none themselves."""
+
+SMART_CONTROLS: tuple[tuple[str, str, dict[str, str]], ...] = (
+    ("KeyPointLabels", "smart-point", {"smart": "true", "smartOnly": "true"}),
+    ("RectangleLabels", "smart-rectangle", {"smart": "true", "smartOnly": "true"}),
+)
+"""What annotators prompt `maskloop serve` with."""
+
 
 @dataclass(frozen=True, slots=True)
 class ClassEntry:
@@ -70,11 +79,15 @@ class ClassMap:
         return hashlib.sha256(json.dumps(self.names, ensure_ascii=False).encode()).hexdigest()
 
 
-def label_config(class_map: ClassMap, image_field: str = "image") -> str:
-    """The Label Studio label config (XML) with a polygon, rectangle, ellipse and brush control for every label."""
+def label_config(class_map: ClassMap, image_field: str = "image", smart: bool = False) -> str:
+    """The Label Studio label config (XML) with a polygon, rectangle, ellipse and brush control for every label.
+
+    `smart`: with the controls for smart clicks, too; the others then say that they are not (the editor's default).
+    """
     view = ElementTree.Element("View")
-    for tag, name, attributes in CONTROLS:
-        control = ElementTree.SubElement(view, tag, {"name": name, "toName": "image", **attributes})
+    plain = {"smart": "false"} if smart else {}
+    for tag, name, attributes in (*CONTROLS, *(SMART_CONTROLS if smart else ())):
+        control = ElementTree.SubElement(view, tag, {"name": name, "toName": "image", **plain, **attributes})
         for entry in class_map.entries:
             ElementTree.SubElement(control, "Label", {"value": entry.name, "background": entry.color})
         ElementTree.SubElement(control, "Label", {"value": VOID_LABEL, "background": "#000000"})
@@ -113,7 +126,7 @@ class LabelConfig:
             raise ClassMapError("the label config has no <Image> tag", "`maskloop label-config` prints one that fits.")
         controls: dict[str, tuple[str, str]] = {}
         labels: dict[str, frozenset[str]] = {}
-        for tag, _, _ in CONTROLS:
+        for tag in REGION_TAGS:
             control = root.find(f".//{tag}")
             if control is not None:
                 controls[tag] = (control.get("name", ""), control.get("toName", ""))
@@ -121,9 +134,12 @@ class LabelConfig:
                 labels[tag] = frozenset(label for label in found if label)
         return cls(image.get("value", "$image").lstrip("$"), controls, labels)
 
-    def check(self, class_map: ClassMap) -> None:
-        """Raise ClassMapError naming every label that only one of label config and class map knows."""
-        config_labels = self.all_labels - {VOID_LABEL}
+    def check(self, class_map: ClassMap, unassigned_label: str | None = None) -> None:
+        """Raise ClassMapError naming every label that only one of label config and class map knows.
+
+        `unassigned_label`: one that is no class, of pre-labels that have none.
+        """
+        config_labels = self.all_labels - {VOID_LABEL, unassigned_label}
         missing = sorted(set(class_map.names) - config_labels)
         unknown = sorted(config_labels - set(class_map.names))
         if not (missing or unknown):

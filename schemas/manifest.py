@@ -27,9 +27,14 @@ CONFUSION = REPORTS_DIR / "confusion.csv"
 SAMPLE_SCORES = REPORTS_DIR / "samples.parquet"
 GATE = REPORTS_DIR / "gate.json"
 PUSH = REPORTS_DIR / "push.json"
+PRELABEL_IMPORT = REPORTS_DIR / "prelabel_import.csv"
 REPORT = REPORTS_DIR / "index.html"
 SCRATCH_DIR = Path(".maskloop")
 RASTERISED = SCRATCH_DIR / "rasterised.parquet"
+
+ASSIGNED = Path("data/assigned.parquet")
+SOURCES_DIR = Path("data/sources")
+PRELABEL_REPORT = REPORTS_DIR / "prelabels.json"
 
 SPLITS = ("train", "val", "test")
 
@@ -40,6 +45,10 @@ CONTESTED_TYPE = pa.struct(
         pa.field("pixels", pa.int64()),  # that regions of both classes cover
     ]
 )
+
+SOURCE_PIXELS_TYPE = pa.struct([pa.field(name, pa.int64()) for name in ("human", "sam", "model")])
+
+PASSED_OVER_TYPE = pa.struct([pa.field("kind", pa.string()), pa.field("count", pa.int32())])
 
 MANIFEST_SCHEMA = pa.schema(
     [
@@ -63,8 +72,10 @@ MANIFEST_SCHEMA = pa.schema(
         pa.field("annotators", pa.int32(), nullable=False),  # finished annotations that could be painted
         pa.field("agreement", pa.float64()),  # mean IoU between those, 0..1; null if there is but one
         pa.field("annotation_ids", pa.list_(pa.int64()), nullable=False),  # what the mask was made from
+        pa.field("passed_over", pa.list_(PASSED_OVER_TYPE), nullable=False),  # results that cover no pixel, by type
+        pa.field("source_pixels", SOURCE_PIXELS_TYPE),  # labelled pixels by whose they are, see `pipeline.assigned`
     ],
-    metadata={"maskloop.table": "manifest", "maskloop.version": "2"},
+    metadata={"maskloop.table": "manifest", "maskloop.version": "3"},
 )
 
 RASTERISED_SCHEMA = pa.schema(
@@ -102,8 +113,29 @@ PREDICTIONS_SCHEMA = pa.schema(
         pa.field("score", pa.float64(), nullable=False),  # mean probability of the predicted class, 0..1
         pa.field("regions", pa.int32(), nullable=False),
         pa.field("result", pa.string(), nullable=False),  # Label Studio's `result` as JSON
+        pa.field("outline_iou", pa.float64()),  # mean IoU of `mask` and `result` redrawn, 0..1; null if all is void
     ],
-    metadata={"maskloop.table": "predictions", "maskloop.version": "1"},
+    metadata={"maskloop.table": "predictions", "maskloop.version": "2"},
+)
+
+ASSIGNED_SCHEMA = pa.schema(
+    [
+        pa.field("task_id", pa.int64(), nullable=False),
+        pa.field("image_sha256", pa.string(), nullable=False),
+        pa.field("mask", pa.int32(), nullable=False),  # its number in the image's pickle, from 0
+        pa.field("image_px", pa.int64(), nullable=False),
+        pa.field("area_px", pa.int64(), nullable=False),
+        pa.field("new_px", pa.int64(), nullable=False),  # that no larger mask of the image covers
+        pa.field("class_index", pa.int32()),  # null: unassigned
+        pa.field("by", pa.string()),  # human | detector | champion; null: unassigned
+        pa.field("score", pa.float64()),  # IoU with the region, the detector's score, or the share of votes; 0..1
+        pa.field("region_id", pa.string()),  # of the human region
+        pa.field("human_px", pa.int64(), nullable=False),  # to which people gave a class
+        pa.field("agreeing_px", pa.int64(), nullable=False),  # of those, with the mask's class
+        pa.field("model_version", pa.string()),  # of the champion that voted; null: none did
+        pa.field("inputs_sha256", pa.string(), nullable=False),  # of all that the task's rows were made from
+    ],
+    metadata={"maskloop.table": "assigned", "maskloop.version": "1"},
 )
 
 SAMPLE_SCORES_SCHEMA = pa.schema(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -41,11 +42,12 @@ Source = Annotated[LabelStudioSource | ExportSource, Field(discriminator="kind")
 
 
 class ClassParams(Section):
-    """One class; its index is its position."""
+    """One class; its index is its position. `synonyms`: further names that `prelabel.detector` looks for."""
 
     name: str = Field(min_length=1)
     color: str = Field(default="#808080", pattern=r"^#[0-9a-fA-F]{6}$")
     priority: int = 0
+    synonyms: list[Annotated[str, Field(min_length=1)]] = []
 
 
 class PullParams(Section):
@@ -57,12 +59,40 @@ class PullParams(Section):
 
 
 class PrelabelParams(Section):
-    """The proposer and its options. `felzenszwalb` needs no weights: it groups pixels by colour, it is not SAM."""
+    """The proposer and its options. `felzenszwalb` needs no weights: it groups pixels by colour, it is not SAM.
 
-    model: str = "felzenszwalb"
+    `model`: `felzenszwalb`, or SAM as a hub id, a folder, or an original checkpoint. `scale`, `sigma`: felzenszwalb's.
+    `min_mask_region_area`: px; null: 200 for felzenszwalb, 0 for SAM. From `points_per_side` to
+    `crop_n_points_downscale_factor`: SAM's, see `pipeline.sam.automatic.AutomaticOptions`; 0 points: only what the
+    detector finds. `embeddings_gb`: disk for SAM's embeddings in `.maskloop/embeddings`. `detector`: a text detector,
+    hub id or folder, that finds boxes of the classes for SAM; it abstains below `detector_threshold`. `embed_image`:
+    whether pickles hold the image. From `assign` on: how masks get a class, see `pipeline.assign`.
+    """
+
+    model: str = Field(default="felzenszwalb", min_length=1)
     scale: float = Field(default=150.0, gt=0)
     sigma: float = Field(default=0.8, ge=0)
-    min_mask_region_area: int = Field(default=200, ge=1)  # px
+    min_mask_region_area: int | None = Field(default=None, ge=0)
+    points_per_side: int = Field(default=32, ge=0, le=256)
+    points_per_batch: int = Field(default=64, ge=1)
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = Field(default=0.95, le=1)
+    stability_score_offset: float = Field(default=1.0, ge=0)
+    box_nms_thresh: float = Field(default=0.7, ge=0, le=1)
+    crop_n_layers: int = Field(default=0, ge=0, le=4)
+    crop_nms_thresh: float = Field(default=0.7, ge=0, le=1)
+    crop_overlap_ratio: float = Field(default=512 / 1500, ge=0, lt=1)
+    crop_n_points_downscale_factor: int = Field(default=1, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    embeddings_gb: float = Field(default=4.0, ge=0)
+    detector: str | None = Field(default=None, min_length=1)
+    detector_threshold: float = Field(default=0.3, ge=0, le=1)
+    embed_image: bool = False
+    assign: tuple[Literal["human", "detector", "champion"], ...] = ("human", "detector", "champion")
+    assign_iou: float = Field(default=0.7, gt=0, le=1)
+    assign_share: float = Field(default=0.6, gt=0, le=1)
+    refine: bool = False
 
 
 class RasteriseParams(Section):
@@ -70,12 +100,23 @@ class RasteriseParams(Section):
 
     `unlabelled`: those that nobody labelled, `void` or a class name. `overlap`: which region wins where several lie on
     each other, see `pipeline.overlap`. `annotators`: which finished annotations of a task count, see
-    `pipeline.annotations` and `pipeline.consensus`.
+    `pipeline.annotations` and `pipeline.consensus`. `image_tag`: where a task shows several images, the name of the
+    label config's image tag that the mask is of; regions drawn on others are rejected. null: regions of every tag.
+    `sources`: whose pixels a mask holds, see `pipeline.assigned`; a human's are never overwritten.
     """
 
     unlabelled: str = VOID_LABEL
     overlap: Literal["order", "priority", "smallest_on_top", "void"] = "priority"
     annotators: Literal["latest", "ground_truth_first", "majority", "staple"] = "latest"
+    image_tag: str | None = Field(default=None, min_length=1)
+    sources: tuple[Literal["human", "sam", "model"], ...] = ("human",)
+
+    @field_validator("sources")
+    @classmethod
+    def _people_first(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if "human" not in value:
+            raise ValueError("leaves out `human`: a sample begins with what people labelled")
+        return value
 
 
 class SplitParams(Section):
@@ -99,11 +140,18 @@ class TrainParams(Section):
 
     `size_hw`: images are brought to this size for the network and its output back to full size. `crop_hw`: random
     crops of that size, at most `size_hw`, are trained on. `architecture_options` go to the architecture's constructor.
-    `augment`: albumentations transforms by name with their arguments.
+    `encoder_weights`: what the encoder starts with, `imagenet` or the path of a file; `start_from`: a model folder
+    whose weights training starts with; see `pipeline.models.initial`.
+    `augment`: albumentations transforms by name with their arguments. `warmup`: share of the steps in which the
+    learning rate rises. `ema`: decay of the weights' moving average. `loss`: factors by name, see `pipeline.losses`.
+    `ohem`: share of the pixels, the hardest, that pixel losses learn from. `cache_gb`: limit of the decoded samples
+    kept in `.maskloop/cache`. `workers`: threads that prepare batches; null: none on a CPU, up to 4 with a GPU.
     """
 
     architecture: str = "pspnet"
     architecture_options: dict[str, Any] = Field(default_factory=dict)
+    encoder_weights: str | None = Field(default=None, min_length=1)
+    start_from: str | None = Field(default=None, min_length=1)
     size_hw: tuple[int, int] = (360, 480)
     crop_hw: tuple[int, int] = (192, 256)
     epochs: int = Field(default=40, ge=1)
@@ -111,7 +159,14 @@ class TrainParams(Section):
     learning_rate: float = Field(default=2e-3, gt=0)
     weight_decay: float = Field(default=1e-2, ge=0)
     poly_power: float = Field(default=0.9, gt=0)
-    class_weights: Literal["none", "median_frequency", "sqrt_median_frequency"] = "sqrt_median_frequency"
+    schedule: Literal["poly", "cosine", "one_cycle"] = "poly"
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    loss: dict[str, float] = Field(default={"cross_entropy": 1.0}, min_length=1)
+    ohem: float | None = Field(default=None, gt=0, le=1)
+    class_weights: Literal["none", "median_frequency", "sqrt_median_frequency", "effective_number"] = (
+        "sqrt_median_frequency"
+    )
     augment: list[dict[str, dict[str, Any]]] = [
         {"HorizontalFlip": {"p": 0.5}},
         {"RandomScale": {"scale_limit": [-0.5, 0.25], "p": 1.0}},
@@ -120,6 +175,8 @@ class TrainParams(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     validate_every: int = Field(default=5, ge=1)  # epochs
+    cache_gb: float = Field(default=10.0, ge=0)
+    workers: int | None = Field(default=None, ge=0, le=64)
     seed: int = 0
 
     @property
@@ -133,6 +190,26 @@ class TrainParams(Section):
         if min(value) < 32:
             raise ValueError(f"is {value[0]}x{value[1]}, and the networks need at least 32x32")
         return value
+
+    @field_validator("loss")
+    @classmethod
+    def _no_loss_is_maximised(cls, value: dict[str, float]) -> dict[str, float]:
+        wrong = [name for name, factor in value.items() if not 0 < factor < math.inf]
+        if wrong:
+            raise ValueError(f"the factor of `{wrong[0]}` is {value[wrong[0]]:g}, and must be above 0")
+        return value
+
+    @model_validator(mode="after")
+    def _one_start(self) -> TrainParams:
+        if self.encoder_weights and self.start_from:
+            raise ValueError("`start_from` has weights for the encoder, too: leave out `encoder_weights`")
+        return self
+
+    @model_validator(mode="after")
+    def _one_rise(self) -> TrainParams:
+        if self.schedule == "one_cycle" and self.warmup:
+            raise ValueError("one_cycle rises by itself: leave out `warmup`")
+        return self
 
 
 class EvaluateParams(Section):
@@ -148,18 +225,69 @@ class GateParams(Section):
 
 
 class PredictParams(Section):
-    """`tolerance_px`: how far simplified polygons may leave the pixel edges. `min_area_px`: smaller ones stay home."""
+    """`tolerance_px`: how far simplified polygons may leave the pixel edges. `min_area_px`: smaller ones stay home.
+    `max_vertices`: a polygon with more gets a greater tolerance; null: no limit.
+
+    `tile_hw`: tiles that images at `train.size_hw` are cut into, null: none; `overlap`: share of a tile that the next
+    one covers too. `flips`: average with the mirror image. These three hold for evaluate and gate as well.
+    """
 
     batch_size: int = Field(default=8, ge=1)
+    tile_hw: tuple[int, int] | None = None
+    overlap: float = Field(default=0.25, ge=0, le=0.9)
+    flips: bool = False
     tolerance_px: float = Field(default=0.75, ge=0)
     min_area_px: int = Field(default=40, ge=0)
+    max_vertices: int | None = Field(default=None, ge=4)
+
+    @field_validator("tile_hw")
+    @classmethod
+    def _at_least_one_cell(cls, value: tuple[int, int] | None) -> tuple[int, int] | None:
+        if value is not None and min(value) < 32:
+            raise ValueError(f"is {value[0]}x{value[1]}, and the networks need at least 32x32")
+        return value
 
 
 class PushParams(Section):
-    """`chunk_tasks`, `chunk_mb`: upper limits of one request."""
+    """`what`: whose masks become pre-annotations; annotators see the first that has any.
 
+    `prelabels_as`: what pre-labels become. `unassigned_label`: the label in Label Studio of pre-labels without a class;
+    null keeps them home. `chunk_tasks`, `chunk_mb`: upper limits of one request.
+    """
+
+    what: tuple[Literal["model", "sam"], ...] = Field(default=("model",), min_length=1)
+    prelabels_as: Literal["polygon", "brush"] = "polygon"
+    unassigned_label: str | None = None
     chunk_tasks: int = Field(default=200, ge=1, le=300)
     chunk_mb: float = Field(default=8.0, gt=0, le=10)
+
+    @field_validator("what")
+    @classmethod
+    def _each_once(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(value)) < len(value):
+            raise ValueError("names one twice")
+        return value
+
+
+class ServeParams(Section):
+    """The backend for smart clicks in Label Studio.
+
+    `model`: a Segment Anything as in `prelabel.model`, which it is by default. `answer_as`: what a click becomes; auto
+    is a polygon if the project has such a control with the label. `queue`: requests that wait or work at once, more are
+    refused. `image_hosts`: where images may be fetched besides Label Studio, such as https://bucket.example.com.
+    `cache_mb`: memory for embeddings. `prefetch`: how many of the next tasks are embedded ahead.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=9090, ge=1, le=65535)
+    model: str | None = None
+    answer_as: Literal["auto", "polygon", "brush"] = "auto"
+    queue: int = Field(default=8, ge=1, le=32)
+    image_hosts: tuple[str, ...] = ()
+    max_request_mb: float = Field(default=8.0, gt=0)
+    max_image_mb: float = Field(default=64.0, gt=0)
+    cache_mb: float = Field(default=512.0, gt=0)
+    prefetch: int = Field(default=3, ge=0)
 
 
 class ReportParams(Section):
@@ -182,6 +310,7 @@ class Params(Section):
     gate: GateParams = GateParams()
     predict: PredictParams = PredictParams()
     push: PushParams = PushParams()
+    serve: ServeParams = ServeParams()
     report: ReportParams = ReportParams()
 
     @model_validator(mode="after")

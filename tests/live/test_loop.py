@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from playwright.sync_api import Page
 
 from connectors.base import Credentials
 from connectors.label_studio import LabelStudioProject, Server
@@ -27,7 +27,7 @@ from pipeline.progress import Silent
 from pipeline.pull import pull
 from schemas.params import load_params
 from tests.conftest import polygon
-from tests.live.conftest import missing
+from tests.live.editor import SELECTED, Editor
 
 QUICK = {"size_hw": [48, 64], "epochs": 2, "architecture_options": {"width": 4}, "validate_every": 1}
 
@@ -137,36 +137,13 @@ def test_dvc_shows_metrics_and_plots(loop: Loop):
     assert "index.html" in plots.stdout
 
 
-def test_a_browser_shows_the_prediction_as_regions(loop: Loop, local: LocalServer, tmp_path: Path):
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        missing("no chromium to look at the task with")
-    from playwright.sync_api import sync_playwright
-
-    login = local.login()
-    assert login is not None
+def test_a_browser_shows_the_prediction_as_regions(loop: Loop, page: Page):
     expected = next(task for task in loop.tasks() if task["predictions"])
     result = expected["predictions"][0]["result"]
-    flags = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=flags)
-        page = browser.new_page(viewport={"width": 1400, "height": 900})
-        page.goto(f"{login.url}/user/login/")
-        page.fill("input[name=email]", login.username)
-        page.fill("input[name=password]", login.password)
-        page.click("button[type=submit]")
-        page.goto(f"{login.url}/projects/{loop.project}/data?task={expected['id']}")
-        page.wait_for_selector("canvas", timeout=60_000)
-        page.wait_for_function(
-            "count => window.Htx?.annotationStore?.selected?.regions?.length === count", arg=len(result), timeout=30_000
-        )
-        shown = page.evaluate("window.Htx.annotationStore.selected.regions.map(region => region.labels).flat()")
-        picture = tmp_path / "task.png"
-        page.screenshot(path=picture)
-        browser.close()
+    editor = Editor(page, loop.server.url, loop.project, expected["id"], regions=len(result))
+    shown = editor.page.evaluate(f"{SELECTED}.regions.map(region => region.labels).flat()")
     assert sorted(shown) == sorted(item["value"]["polygonlabels"][0] for item in result)
-    assert picture.stat().st_size > 20_000
-    shutil.copy(picture, loop.folder / "task.png")
+    assert len(page.screenshot(path=loop.folder / "task.png")) > 20_000
 
 
 def test_corrections_come_back_and_deletions_too(loop: Loop):
