@@ -43,6 +43,16 @@ def read_tasks(tasks_dir: Path, columns: list[str] | None = None) -> pa.Table:
     return pa.concat_tables(parts) if parts else schema.empty_table()
 
 
+def annotated_tasks(tasks_dir: Path) -> set[int]:
+    """Ids of the tasks that hold an annotation, without reading any. Raises DataError if a part is corrupt."""
+    found: set[int] = set()
+    for path in sorted(tasks_dir.glob("[0-9]*.parquet")):
+        with open_table(path, TASKS_SCHEMA) as file:
+            table = file.read(["task_id", "annotations.list.element.annotation_id"], use_threads=False)
+        found.update(table.filter(pc.greater(pc.list_value_length(table["annotations"]), 0))["task_id"].to_pylist())
+    return found
+
+
 def part_of(task_id: int) -> int:
     """Number of the part that holds a task."""
     return task_id // PART_TASKS

@@ -18,11 +18,11 @@ from pathlib import Path
 from connectors.images import open_rgb
 from connectors.sam_pickle import IMPORTED, ImagePrelabels, read_sam_pickle, write_sam_pickle
 from connectors.storage import remove_others, sha256_file
-from connectors.task_store import read_tasks
 from pipeline.progress import Progress
 from pipeline.propose import Proposer, make_proposer
+from pipeline.turns import images_in_turn
 from schemas.errors import DataError, ImageError
-from schemas.manifest import PRELABELS_DIR, TASKS_DIR
+from schemas.manifest import PRELABELS_DIR
 from schemas.params import Params
 
 AFTERWARDS = {"assign", "assign_iou", "assign_share", "refine"}
@@ -39,7 +39,7 @@ def prelabel(params: Params, folder: Path, progress: Progress) -> str:
     for an unknown proposer.
     """
     proposer = make_proposer(params, folder)
-    images = distinct_images(folder)
+    images = images_in_turn(folder)
     prelabels_dir = folder / PRELABELS_DIR
     prelabels_dir.mkdir(parents=True, exist_ok=True)
     removed = remove_others(prelabels_dir, {_name(sha256) for sha256 in images})
@@ -57,13 +57,6 @@ def prelabel(params: Params, folder: Path, progress: Progress) -> str:
         f"{len(images)} images: {sum(readable)} pre-labelled by {params.prelabel.model}, "
         f"{len(images) - len(stale)} kept, {readable.count(False)} unreadable, {removed} old files removed"
     )
-
-
-def distinct_images(folder: Path) -> dict[str, str]:
-    """SHA-256 → path relative to `folder` of every image that was fetched, in the order of the tasks."""
-    tasks = read_tasks(folder / TASKS_DIR, columns=["task_id", "image_sha256", "image"]).to_pylist()
-    tasks.sort(key=lambda task: task["task_id"])
-    return {task["image_sha256"]: task["image"] for task in tasks if task["image_sha256"] and task["image"]}
 
 
 def params_sha256(params: Params) -> str:

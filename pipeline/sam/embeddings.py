@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,51 +26,47 @@ HEADER_BYTES = 1024  # more than a file has beside its tensors
 Load = Callable[[], NDArray[np.uint8]]
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Worth:
+    """How much a file is worth keeping. `turn`: minus its place in the line, minus infinity beside it."""
+
+    turn: float
+    used_ns: int
+
+
 class EmbeddingCache:
     """Embeddings by image hash and model version; the least recently used go first, from memory and from disk.
 
+    `line`: hashes of the images that will be asked for, the next one first, where that is known. On disk they are worth
+    more than all others, and the earlier more than the later, which are not even written where the share is used up.
     A file is whole or not there, `<folder>/<version>/<image_sha256>.safetensors`; one that can't be read is made anew.
     One thread at a time computes.
     """
 
-    def __init__(self, segmenter: Segmenter, folder: Path, disk_mb: float = 4096, memory_mb: float = 512) -> None:
+    def __init__(
+        self,
+        segmenter: Segmenter,
+        folder: Path,
+        disk_mb: float = 4096,
+        memory_mb: float = 512,
+        line: Iterable[str] = (),
+    ) -> None:
         self._segmenter = segmenter
         self._folder = folder
+        self._places = {image_sha256: place for place, image_sha256 in enumerate(line)}
         self._disk_bytes, self._memory_bytes = int(disk_mb * 2**20), int(memory_mb * 2**20)
         self._recent: OrderedDict[str, Embedding] = OrderedDict()
         self._lock = threading.Lock()
 
-    def embedding(self, image_sha256: str, load: Load, evict: bool = True) -> Embedding:
-        """The embedding of an image, whose pixels, RGB uint8 (H, W, 3), `load` gives if they are needed.
-
-        `evict=False`: where the disk's share is used up, nothing is written instead of something removed.
-        """
+    def embedding(self, image_sha256: str, load: Load) -> Embedding:
+        """The embedding of an image, whose pixels, RGB uint8 (H, W, 3), `load` gives if they are needed."""
         with self._lock:
             found = self._recent.pop(image_sha256, None) or self._read(image_sha256)
             if found is None:
                 found = self._segmenter.embed(load())
-                self._write(image_sha256, found, evict)
+                self._write(image_sha256, found)
             self._remember(image_sha256, found)
             return found
-
-    def prefetch(self, images: Iterable[tuple[str, Load]]) -> Iterator[str]:
-        """Make what is missing on disk, in the order in which it will be wanted, until the disk's share is used up.
-
-        Yields the hash of each image that is there; what is not in `images` makes room.
-        """
-        room = self._disk_bytes
-        for image_sha256, load in images:
-            path = self._path(image_sha256)
-            if not path.exists():
-                self.embedding(image_sha256, load)
-            if not path.exists():  # larger than the whole share
-                return
-            path.touch()
-            size = path.stat().st_size
-            room -= size
-            yield image_sha256
-            if room < size:
-                return
 
     def _path(self, image_sha256: str) -> Path:
         return self._folder / self._segmenter.version / f"{image_sha256}{SUFFIX}"
@@ -85,20 +84,39 @@ class EmbeddingCache:
             return None
         return Embedding(features, (height, width))
 
-    def _write(self, image_sha256: str, embedding: Embedding, evict: bool) -> None:
-        size = _bytes(embedding) + HEADER_BYTES
-        files = sorted(self._folder.glob(f"*/*{SUFFIX}"), key=lambda path: (path.stat().st_mtime_ns, path.name))
-        used = sum(path.stat().st_size for path in files)
-        if size > self._disk_bytes or (not evict and used + size > self._disk_bytes):
-            return
-        for path in files:
-            if used + size <= self._disk_bytes:
+    def _write(self, image_sha256: str, embedding: Embedding) -> None:
+        """Keep it on disk if its share, without the files that are worth less, has room for it."""
+        path = self._path(image_sha256)
+        size, worth = _bytes(embedding) + HEADER_BYTES, self._worth(path, time.time_ns())
+        files = sorted(self._files(), key=lambda file: (file[0], file[1].name))
+        excess = sum(taken for _, _, taken in files) + size - self._disk_bytes
+        removed = []
+        for less, other, taken in files:
+            if excess <= 0 or less >= worth:
                 break
-            used -= path.stat().st_size
-            path.unlink()
+            removed.append(other)
+            excess -= taken
+        if excess > 0:
+            return
+        for other in removed:
+            other.unlink(missing_ok=True)
         tensors = {str(level): feature.contiguous().cpu() for level, feature in enumerate(embedding.features)}
-        with replacing(self._path(image_sha256)) as temporary:
+        with replacing(path) as temporary:
             save_file(tensors, temporary, {"size_hw": "{} {}".format(*embedding.size_hw)})
+
+    def _files(self) -> Iterator[tuple[Worth, Path, int]]:
+        """All files, of whatever model, with their worth and their bytes."""
+        for path in self._folder.glob(f"*/*{SUFFIX}"):
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # another process made room
+                continue
+            yield self._worth(path, status.st_mtime_ns), path, status.st_size
+
+    def _worth(self, path: Path, used_ns: int) -> Worth:
+        is_ours = path.parent.name == self._segmenter.version
+        place = self._places.get(path.stem) if is_ours else None
+        return Worth(-math.inf if place is None else -place, used_ns)
 
     def _remember(self, image_sha256: str, embedding: Embedding) -> None:
         self._recent[image_sha256] = embedding

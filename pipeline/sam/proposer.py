@@ -15,6 +15,7 @@ from pipeline.sam.automatic import AutomaticOptions, MaskGenerator
 from pipeline.sam.embeddings import EMBEDDINGS_DIR, EmbeddingCache
 from pipeline.sam.model import Segmenter, load_segmenter
 from pipeline.sam.outlining import outline
+from pipeline.turns import images_in_turn
 from schemas.params import Params
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class SamProposer:
 
     def propose(self, image: NDArray[np.uint8], image_sha256: str) -> list[Prelabel]:
         """See Proposer."""
-        embedding = self._embeddings.embedding(image_sha256, lambda: image, evict=False)
+        embedding = self._embeddings.embedding(image_sha256, lambda: image)
         found: list[Prelabel] = []
         if self._detector is not None:
             found += outline(self._segmenter, embedding, self._detector.detect(image))
@@ -52,7 +53,9 @@ class SamProposer:
 
     @cached_property
     def _embeddings(self) -> EmbeddingCache:
-        return EmbeddingCache(self._segmenter, self._folder / EMBEDDINGS_DIR, self._params.embeddings_gb * 1024)
+        disk_mb = self._params.embeddings_gb * 1024
+        line = images_in_turn(self._folder)
+        return EmbeddingCache(self._segmenter, self._folder / EMBEDDINGS_DIR, disk_mb, line=line)
 
     @cached_property
     def _generator(self) -> MaskGenerator:

@@ -14,9 +14,10 @@ from PIL import Image
 from connectors.sam_pickle import read_sam_pickle
 from connectors.storage import sha256_file
 from connectors.task_store import task_row, write_part
-from pipeline.prelabel import distinct_images, params_sha256, prelabel
+from pipeline.prelabel import params_sha256, prelabel
 from pipeline.progress import Silent
 from pipeline.propose import PROPOSERS, make_proposer
+from pipeline.turns import images_in_turn
 from schemas.errors import ParamsError
 from schemas.manifest import IMAGES_DIR, PRELABELS_DIR, TASKS_DIR
 from schemas.params import Params, parse_params
@@ -149,7 +150,7 @@ def test_segment_anything_goes_on_where_it_was_killed(kind: str, tmp_path: Path)
     with pytest.raises(KeyboardInterrupt):
         prelabel(settings, tmp_path, Killed())
     first = pickles(tmp_path)
-    assert [path.stem for path in first] == [next(iter(distinct_images(tmp_path)))], "in the order of the tasks"
+    assert [path.stem for path in first] == [next(iter(images_in_turn(tmp_path)))], "in the order of the tasks"
     before = first[0].stat().st_mtime_ns
     assert "4 images: 2 pre-labelled" in prelabel(settings, tmp_path, Silent())
     assert first[0].stat().st_mtime_ns == before and len(pickles(tmp_path)) == 3

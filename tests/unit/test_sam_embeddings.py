@@ -39,8 +39,8 @@ def embedded(segmenter: SamSegmenter, monkeypatch: pytest.MonkeyPatch) -> list[i
     return seen
 
 
-def get(cache: EmbeddingCache, name: str, evict: bool = True) -> Embedding:
-    return cache.embedding(name, lambda: IMAGES[name], evict)
+def get(cache: EmbeddingCache, name: str) -> Embedding:
+    return cache.embedding(name, lambda: IMAGES[name])
 
 
 def files(folder: Path) -> list[str]:
@@ -94,8 +94,6 @@ def test_disk_holds_the_most_recently_used(
         os.utime(next(tmp_path.glob(f"*/{name}.*")), ns=(age, age))
     get(cache, "c")
     assert files(tmp_path) == ["a", "c"]
-    get(cache, "d", evict=False)
-    assert files(tmp_path) == ["a", "c"]
 
 
 def test_memory_holds_the_most_recently_used(segmenter: SamSegmenter, embedded: list[int], tmp_path: Path) -> None:
@@ -106,15 +104,27 @@ def test_memory_holds_the_most_recently_used(segmenter: SamSegmenter, embedded: 
     assert embedded == [0, 1, 0] and files(tmp_path) == []
 
 
-def test_prefetch_fills_the_disk_in_the_order_of_the_tasks(
+def test_disk_holds_the_first_of_the_line(
     segmenter: SamSegmenter, embedded: list[int], tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     size = one_file_mb(segmenter, tmp_path_factory.mktemp("one"))
-    cache = EmbeddingCache(segmenter, tmp_path, disk_mb=2.5 * size + 0.003)
-    get(cache, "d")
-    get(cache, "b")
+    disk_mb = 2.5 * size + 0.003
+    for name in "db":
+        get(EmbeddingCache(segmenter, tmp_path, disk_mb), name)
     embedded.clear()
-    order = [(name, lambda name=name: IMAGES[name]) for name in "abcd"]
-    assert list(cache.prefetch(order)) == ["a", "b"]
-    assert embedded == [0] and files(tmp_path) == ["a", "b"]
-    assert list(cache.prefetch(order)) == ["a", "b"] and embedded == [0]
+    cache = EmbeddingCache(segmenter, tmp_path, disk_mb, line="abc")
+    for name in "abcd":
+        get(cache, name)
+    assert files(tmp_path) == ["a", "b"], "c is later, d is not in the line"
+    get(EmbeddingCache(segmenter, tmp_path, disk_mb, line="ca"), "c")
+    assert files(tmp_path) == ["a", "c"]
+    assert embedded == [0, 2, 3, 2]
+
+
+def test_an_embedding_larger_than_the_share_pushes_nothing_out(
+    segmenter: SamSegmenter, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    size = one_file_mb(segmenter, tmp_path_factory.mktemp("one"))
+    get(EmbeddingCache(segmenter, tmp_path), "a")
+    get(EmbeddingCache(segmenter, tmp_path, disk_mb=0.5 * size), "b")
+    assert files(tmp_path) == ["a"]
