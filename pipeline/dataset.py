@@ -22,7 +22,7 @@ from connectors.storage import read_table
 from pipeline.assigned import HUMAN, sources_path
 from pipeline.augment import Augmenter
 from pipeline.prefetch import prefetched
-from schemas.errors import DataError
+from schemas.errors import DataError, ParamsError
 from schemas.labels import VOID_INDEX
 from schemas.manifest import MANIFEST, MANIFEST_SCHEMA, SPLITS
 from schemas.params import TrainParams
@@ -139,18 +139,35 @@ class Pairs(Protocol):
 class TrainingBatches:
     """Augmented batches of the train split; what a batch holds depends on (seed, epoch, position) alone."""
 
-    def __init__(self, pairs: Pairs, params: TrainParams, workers: int = 0, pinned: bool = False) -> None:
+    def __init__(
+        self,
+        pairs: Pairs,
+        params: TrainParams,
+        workers: int = 0,
+        pinned: bool = False,
+        share: int = 0,
+        shares: int = 1,
+    ) -> None:
         """`pairs` at `train.size_hw`; `workers` threads prepare batches ahead, `pinned` in memory that a GPU reads.
 
-        Raises ParamsError if `train.augment` is wrong.
+        Of every batch it gives the `share`-th, 0..shares-1, of `shares` equal parts, in which it lies in one piece.
+        Raises ParamsError if `train.augment` is wrong or the batch has no such parts.
         """
+        if params.batch_size % (shares * params.accumulate):
+            raise ParamsError(
+                f"train.batch_size is {params.batch_size}, which {shares} processes can't take in equal shares of "
+                f"{params.accumulate} equal parts (train.accumulate)",
+                f"Make `train.batch_size` a multiple of {shares * params.accumulate}.",
+            )
+        self._share_size = params.batch_size // shares
+        self._first = share * self._share_size
         self._pairs, self._params, self._workers, self._pinned = pairs, params, workers, pinned
         self._augment = Augmenter(params.augment, params.size_hw, params.window_hw)
         self._own = threading.local()  # an Augmenter serves one thread
         self.steps = -(-len(pairs) // params.batch_size)
 
-    def epoch(self, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches of (images, uint8 (B, h, w, 3)) and (masks, uint8 (B, h, w)), every sample once.
+    def epoch(self, epoch: int, step: int = 0) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches from the `step`-th on: images, uint8 (B, h, w, 3), and masks, uint8 (B, h, w), every sample once.
 
         All have the same size: where the samples do not fill the last one, the order starts anew.
         """
@@ -158,9 +175,10 @@ class TrainingBatches:
         order = np.resize(np.random.default_rng([seed, epoch]).permutation(len(self._pairs)), self.steps * size)
 
         def batch(start: int) -> tuple[Tensor, Tensor]:
-            return self._batch(order[start : start + size], [sample_seed(seed, epoch, start + k) for k in range(size)])
+            mine = range(start + self._first, start + self._first + self._share_size)
+            return self._batch(order[mine.start : mine.stop], [sample_seed(seed, epoch, place) for place in mine])
 
-        return prefetched(batch, range(0, len(order), size), self._workers)
+        return prefetched(batch, range(step * size, len(order), size), self._workers)
 
     def _batch(self, indices: NDArray[np.int64], seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
         if not hasattr(self._own, "augment"):

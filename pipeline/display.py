@@ -15,14 +15,16 @@ from rich.progress import (
     ProgressColumn,
     SpinnerColumn,
     Task,
-    TextColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
 
+from pipeline.progress import What
+
 T = TypeVar("T")
 
 LINE_EVERY_S = 5.0
+STANDING_EVERY_S = 60.0
 
 
 class ConsoleProgress:
@@ -35,22 +37,45 @@ class ConsoleProgress:
         """Print one line."""
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
 
-    def track(self, items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
-        """Yield `items` under a bar, or with a line every five seconds where there is no terminal."""
+    def track(self, items: Iterable[T], total: int | None, what: What) -> Iterator[T]:
+        """Yield `items` under a bar, or with a line every five seconds where there is no terminal: every minute if
+        `what` says how it stands, as who knows that has more to say.
+        """
         return self._bar(items, total, what) if self._console.is_terminal else self._lines(items, total, what)
 
-    def _bar(self, items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
-        columns = (SpinnerColumn(), TextColumn(what), BarColumn(), MofNCompleteColumn(), Speed(), TimeRemainingColumn())
+    def _bar(self, items: Iterable[T], total: int | None, what: What) -> Iterator[T]:
+        pace_columns = () if callable(what) else (Speed(), TimeRemainingColumn())
+        columns = (SpinnerColumn(), Standing(what), BarColumn(), MofNCompleteColumn(), *pace_columns)
         with Progress(*columns, console=self._console, transient=True) as bar:
-            yield from bar.track(items, total=total, description=what)
+            yield from bar.track(items, total=total)
 
-    def _lines(self, items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
+    def _lines(self, items: Iterable[T], total: int | None, what: What) -> Iterator[T]:
         start = last = time.monotonic()
+        every_s = STANDING_EVERY_S if callable(what) else LINE_EVERY_S
         for done, item in enumerate(items):
-            if time.monotonic() - last >= LINE_EVERY_S:
+            if time.monotonic() - last >= every_s:
                 last = time.monotonic()
-                self.say(f"  {what}: {done}{'' if total is None else f' of {total}'}{pace(done, total, last - start)}")
+                of = "" if total is None else f" of {total}"
+                rest = "" if callable(what) else pace(done, total, last - start)
+                self.say(f"  {current(what)}: {done}{of}{rest}")
             yield item
+
+
+class Standing(ProgressColumn):
+    """What is being done, as it stands."""
+
+    def __init__(self, what: What) -> None:
+        super().__init__()
+        self._what = what
+
+    def render(self, task: Task) -> Text:
+        """The text, literally."""
+        return Text(current(self._what))
+
+
+def current(what: What) -> str:
+    """The text at the moment."""
+    return what() if callable(what) else what
 
 
 class Speed(ProgressColumn):

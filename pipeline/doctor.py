@@ -86,4 +86,4 @@ def _device(params: Params) -> Check:
         compute = Compute.choose(params.train)
     except MaskloopError as error:
         return Check("device", False, str(error), error.remedy)
-    return Check("device", True, f"{compute.device} in {'bfloat16' if compute.bfloat16 else 'float32'}")
+    return Check("device", True, f"{compute.device} in {str(compute.precision).removeprefix('torch.')}")

@@ -24,13 +24,15 @@ from pipeline.tiles import WHOLE, Tiling, blended_bands
 from schemas.errors import ParamsError
 from schemas.params import Params, TrainParams
 
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 @dataclass(frozen=True, slots=True)
 class Compute:
-    """Where and how a network runs: the device, and bfloat16 autocast or plain float32."""
+    """Where and how a network runs: the device, and autocast to `precision`, or plain float32."""
 
     device: torch.device
-    bfloat16: bool
+    precision: torch.dtype = torch.float32
 
     @classmethod
     def choose(cls, params: TrainParams) -> Compute:
@@ -43,14 +45,16 @@ class Compute:
             raise ParamsError("train.device is `cuda`, but torch finds no GPU", "Set it to `auto` or `cpu`.")
         device = torch.device("cuda" if has_cuda and params.device != "cpu" else "cpu")
         if params.precision != "auto":
-            return cls(device, params.precision == "bfloat16")
+            return cls(device, PRECISIONS[params.precision])
         if device.type == "cuda":
-            return cls(device, torch.cuda.is_bf16_supported(including_emulation=False))
-        return cls(device, bool(torch.cpu.get_capabilities().get("avx512_bf16", False)))
+            is_native = torch.cuda.is_bf16_supported(including_emulation=False)
+        else:
+            is_native = bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+        return cls(device, torch.bfloat16 if is_native else torch.float32)
 
     def autocast(self) -> AbstractContextManager[None]:
         """The context in which the network's forward pass runs."""
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+        return torch.autocast(self.device.type, self.precision, enabled=self.precision != torch.float32)
 
     def workers(self, params: TrainParams) -> int:
         """Threads that prepare batches: `train.workers`, else up to 4 beside a GPU, none where the cores compute."""

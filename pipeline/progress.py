@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TypeVar
 
 T = TypeVar("T")
+
+What = str | Callable[[], str]
+"""What is being done, or a function that says how it stands at the moment."""
 
 
 class Progress(Protocol):
     """What a stage may say while it works."""
 
-    def track(self, items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
+    def track(self, items: Iterable[T], total: int | None, what: What) -> Iterator[T]:
         """Yield `items` while showing how many of `total` are done."""
         ...
 
@@ -23,7 +26,7 @@ class Progress(Protocol):
 class Silent:
     """A Progress that shows nothing."""
 
-    def track(self, items: Iterable[T], total: int | None, what: str) -> Iterator[T]:
+    def track(self, items: Iterable[T], total: int | None, what: What) -> Iterator[T]:
         """Yield `items`."""
         yield from items
 

@@ -40,7 +40,8 @@ def run_stage(verb: str) -> None:
     params = read_params()
     stage: Callable[..., str] = getattr(importlib.import_module(f"pipeline.{verb}"), verb)
     extra: dict[str, Any] = {"credentials": credentials()} if verb in ONLINE else {}
-    done(verb, stage(params, Path(), ConsoleProgress(out), **extra))
+    if summary := stage(params, Path(), ConsoleProgress(out), **extra):
+        done(verb, summary)
 
 
 def _stage_command(context: typer.Context) -> None:
@@ -48,7 +49,10 @@ def _stage_command(context: typer.Context) -> None:
 
 
 @app.command(
-    "prelabel", help=STAGES["prelabel"], epilog="Example: [b]maskloop prelabel[/b], in the folder of params.yaml."
+    "prelabel",
+    help=STAGES["prelabel"],
+    epilog="Examples, in the folder of params.yaml: [b]maskloop prelabel[/b]; "
+    "[b]maskloop prelabel --import ../pickles[/b]",
 )
 def _prelabel_command(
     made_elsewhere: Annotated[

@@ -47,12 +47,18 @@ class Criterion:
             hint = f" (did you mean `{nearest[0]}`?)" if nearest else ""
             raise ParamsError(f"train.loss: unknown loss `{unknown[0]}`{hint}", f"Known are: {', '.join(LOSSES)}.")
         self._terms, self._weights, self._ohem, self._auxiliary_weight = terms, weights, ohem, auxiliary_weight
+        self._weight_of_index = weights.new_zeros(VOID_INDEX + 1)
+        self._weight_of_index[: len(weights)] = weights
 
     def __call__(self, heads: Sequence[Tensor], masks: Tensor) -> Tensor:
         """Loss of logits, each (N, C, H, W), for masks, uint8 (N, H, W): class index or 255; 0 where all is void."""
         target = masks.long()
         main, *auxiliary = (self._sum(logits.float(), target) for logits in heads)
         return main + self._auxiliary_weight * sum(auxiliary, start=main.new_zeros(()))
+
+    def weight(self, masks: Tensor) -> Tensor:
+        """Class weights of the labelled pixels of masks, uint8 (N, H, W), summed up: a scalar."""
+        return self._weight_of_index[masks.long()].sum()
 
     def _sum(self, logits: Tensor, target: Tensor) -> Tensor:
         total = logits.new_zeros(())

@@ -16,16 +16,17 @@ from pipeline.dataset import (
     read_samples,
     require,
 )
-from schemas.errors import DataError, ImageError
+from schemas.errors import DataError, ImageError, ParamsError
 from schemas.manifest import IMAGES_DIR, MASKS_DIR
 from tests.unit.drawn_project import draw_project, drawn_params
 
 
-def batches(n, workers=0, **train):
+def batches(n, workers=0, share=0, shares=1, **train):
     images = np.arange(n, dtype=np.uint8)[:, None, None, None] * np.ones((1, 40, 56, 3), np.uint8)
     masks = np.zeros((n, 40, 56), np.uint8)
     pairs = list(zip(images, masks, strict=True))
-    return TrainingBatches(pairs, drawn_params(**{"size_hw": [40, 56], "augment": [], **train}).train, workers)
+    params = drawn_params(**{"size_hw": [40, 56], "augment": [], **train}).train
+    return TrainingBatches(pairs, params, workers, False, share, shares)
 
 
 def test_each_sample_comes_once_an_epoch_in_an_order_of_its_own():
@@ -53,6 +54,26 @@ def test_an_epoch_depends_on_its_number_not_on_what_was_drawn_before():
         assert images.shape == (2, 32, 32, 3)
         assert torch.equal(images, images_alone)
         assert torch.equal(masks, masks_alone)
+
+
+def test_the_shares_of_processes_are_the_batch():
+    augment = [{"RandomScale": {"scale_limit": [-0.5, 0.5], "p": 1.0}}]
+    whole, *shares = (batches(9, share=i, shares=n, batch_size=4, augment=augment) for i, n in ((0, 1), (0, 2), (1, 2)))
+    for batch, first, second in zip(whole.epoch(2), *(each.epoch(2) for each in shares), strict=True):
+        for tensor, *parts in zip(batch, first, second, strict=True):
+            assert torch.equal(tensor, torch.cat(parts))
+
+
+def test_a_batch_that_processes_cant_share_is_said():
+    with pytest.raises(ParamsError, match="batch_size is 6, which 2 processes") as caught:
+        batches(9, shares=2, batch_size=6, accumulate=2)
+    assert caught.value.remedy == "Make `train.batch_size` a multiple of 4."
+
+
+def test_an_epoch_begins_where_it_is_told_to():
+    source = batches(9, batch_size=2, augment=[{"HorizontalFlip": {"p": 0.5}}])
+    for (images, _), (images_later, _) in zip([*source.epoch(1)][3:], source.epoch(1, 3), strict=True):
+        assert torch.equal(images, images_later)
 
 
 @pytest.mark.parametrize("augment", [[{"RandomScale": {"p": 1.0}}], [{"Affine": {"rotate": 20, "p": 1.0}}]])

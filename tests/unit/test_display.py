@@ -56,3 +56,21 @@ def test_what_is_said_is_printed_as_it_is():
     stream = io.StringIO()
     ConsoleProgress(Console(file=stream, width=10, emoji=False)).say("[bold]a long line[/bold] :car: of text")
     assert stream.getvalue() == "[bold]a long line[/bold] :car: of text\n"
+
+
+def test_how_it_stands_is_asked_anew_on_a_terminal():
+    stream, standing = io.StringIO(), iter("abcdefghij")
+    progress = ConsoleProgress(Console(file=stream, force_terminal=True, width=80))
+    assert list(progress.track([1, 2], 2, lambda: f"loss [{next(standing)}]")) == [1, 2]
+    assert {"loss [a]", "loss [b]"} <= set(re.findall(r"loss \[.\]", stream.getvalue()))
+
+
+def test_how_it_stands_is_a_line_a_minute_elsewhere(monkeypatch: pytest.MonkeyPatch):
+    stream = io.StringIO()
+    progress = ConsoleProgress(Console(file=stream, width=20))
+    monkeypatch.setattr(display, "LINE_EVERY_S", 0.0)
+    assert list(progress.track([1, 2], 2, lambda: "loss 0.5")) == [1, 2]
+    assert stream.getvalue() == ""
+    monkeypatch.setattr(display, "STANDING_EVERY_S", 0.0)
+    assert list(progress.track([1, 2], 2, lambda: "loss 0.5")) == [1, 2]
+    assert stream.getvalue() == "  loss 0.5: 0 of 2\n  loss 0.5: 1 of 2\n"

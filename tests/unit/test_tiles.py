@@ -15,7 +15,7 @@ from pipeline.inference import Compute, Network
 from pipeline.models import build
 from pipeline.tiles import Tiling, blended_bands, blending, starts
 
-PLAIN = Compute(torch.device("cpu"), False)
+PLAIN = Compute(torch.device("cpu"))
 
 
 @pytest.mark.parametrize("size", [32, 33, 100, 257])
@@ -129,7 +129,7 @@ def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 torch.set_num_threads(1)
-size_hw, compute = (3000, 4000), Compute(torch.device("cpu"), False)
+size_hw, compute = (3000, 4000), Compute(torch.device("cpu"))
 network = Network(nn.Conv2d(3, 21, 1), size_hw, (0.5,) * 3, (0.25,) * 3, compute, Tiling((256, 256), 0.1))
 image = np.random.default_rng(0).integers(0, 256, (*size_hw, 3), np.uint8)
 before = peak_mb()
