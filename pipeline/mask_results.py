@@ -56,13 +56,14 @@ def mask_results(
     score: float | None = None,
     tolerance_px: float = 0.0,
     min_area_px: int = 0,
+    max_vertices: int | None = None,
 ) -> list[dict[str, Any]]:
     """Items of a `result` that cover a mask, bool (H, W); none for an empty one. `score` in 0..1.
 
     Holes and specks under `min_area_px` pixels are filled and left out, though never all of the mask. A brush stroke
     covers what then is there exactly, polygons within `tolerance_px`: one for each 4-connected component and one for
-    each of its holes, which is cut out of it as `parse_regions` reads it. The first region has the id `region_id`, the
-    others ids made from it.
+    each of its holes, which is cut out of it as `parse_regions` reads it; one with over `max_vertices` vertices gets a
+    greater tolerance. The first region has the id `region_id`, the others ids made from it.
     """
     size_hw = (mask.shape[0], mask.shape[1])
     if not mask.any():
@@ -72,7 +73,7 @@ def mask_results(
         tidied, _ = without_specks(mask, min_area_px)
         return [brush_result(region_id, label, encode_brush(tidied), size_hw, score) | names]
     items: list[dict[str, Any]] = []
-    for outline, holes in _rings(mask, tolerance_px, min_area_px):
+    for outline, holes in _rings(mask, tolerance_px, min_area_px, max_vertices):
         parent = _numbered(region_id, len(items))
         items.append(polygon_result(parent, label, points_pct(outline, size_hw), size_hw, score) | names)
         for hole in holes:
@@ -81,7 +82,9 @@ def mask_results(
     return items
 
 
-def _rings(mask: NDArray[np.bool_], tolerance_px: float, min_area_px: int) -> Iterator[tuple[Ring, list[Ring]]]:
+def _rings(
+    mask: NDArray[np.bool_], tolerance_px: float, min_area_px: int, max_vertices: int | None
+) -> Iterator[tuple[Ring, list[Ring]]]:
     """Outline and holes of each component, in pixels, the largest component first."""
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(mask).view(np.uint8), connectivity=4)
     largest_first = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")
@@ -91,7 +94,7 @@ def _rings(mask: NDArray[np.bool_], tolerance_px: float, min_area_px: int) -> It
             return
         own = numbers[top : top + height, left : left + width] == number
         inside = np.where(own, 0, VOID_INDEX).astype(np.uint8)
-        traced = trace(inside, tolerance_px, min(min_area_px, area))
+        traced = trace(inside, tolerance_px, min(min_area_px, area), max_vertices)
         outline, *holes = [ring.points_px + np.array([left, top]) for ring in traced]
         yield outline, holes
 

@@ -77,7 +77,14 @@ def prelabel_results(
         region_id = hashlib.sha256(f"{identity}:{number}".encode()).hexdigest()[:10]
         mask = each.prelabel.mask(size_hw)
         result += mask_results(
-            mask, each.label, control, region_id, each.score, options.tolerance_px, options.min_area_px
+            mask,
+            each.label,
+            control,
+            region_id,
+            each.score,
+            options.tolerance_px,
+            options.min_area_px,
+            options.max_vertices,
         )
     return result
 

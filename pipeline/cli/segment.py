@@ -14,7 +14,11 @@ from schemas.errors import ParamsError
 app = typer.Typer()
 
 PARAMS = Path("params.yaml")
-EPILOG = "Example: [b]maskloop segment street.jpg --point 320,180 --not-point 40,20 --model facebook/sam-vit-base[/b]"
+EPILOG = (
+    "Examples: [b]maskloop segment street.jpg --point 320,180 --model facebook/sam-vit-base[/b]; "
+    "[b]maskloop segment street.jpg --box 280,150,360,220[/b]; the second of the three masks, without the sky: "
+    "[b]maskloop segment street.jpg --previous segment/logits-2.npy --not-point 40,20[/b]"
+)
 
 
 @app.command(epilog=EPILOG)
@@ -23,6 +27,7 @@ def segment(
     point: Annotated[list[str] | None, typer.Option(help="x,y of a pixel on the object; may be repeated.")] = None,
     not_point: Annotated[list[str] | None, typer.Option(help="x,y of a pixel that is not on it.")] = None,
     box: Annotated[str | None, typer.Option(help="x0,y0,x1,y1 around the object.")] = None,
+    previous: Annotated[Path | None, typer.Option(help="logits-….npy of an earlier mask, to refine it.")] = None,
     model: Annotated[str | None, typer.Option(help="A Segment Anything; else prelabel.model of params.yaml.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the masks and the picture.")] = Path("segment"),
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -37,6 +42,7 @@ def segment(
         [_pair("--point", text) for text in point or ()],
         [_pair("--not-point", text) for text in not_point or ()],
         None if corners is None else (corners[0], corners[1], corners[2], corners[3]),
+        previous,
     )
     segmenter = load_segmenter(model or _model_of_params(), device)
     disk_mb = read_params().prelabel.embeddings_gb * 1024 if PARAMS.exists() else 0.0

@@ -25,15 +25,33 @@ def make_prompt(
     points_xy: Sequence[tuple[float, float]],
     not_points_xy: Sequence[tuple[float, float]],
     box_xyxy: tuple[float, float, float, float] | None,
+    logits_path: Path | None = None,
 ) -> Prompt:
-    """A prompt of points on the object, points that are not, and a box around it, in pixels of the image."""
+    """A prompt of points on the object, points that are not, and a box around it, in pixels of the image.
+
+    `logits_path`: an earlier answer's `logits-1.npy`, float32 (h, w), to refine. Raises ParamsError if it is none.
+    """
     points = np.array([*points_xy, *not_points_xy], np.float64).reshape(-1, 2)
     positive = np.arange(len(points)) < len(points_xy)
-    return Prompt(points, positive, box_xyxy)
+    return Prompt(points, positive, box_xyxy, None if logits_path is None else _read_logits(logits_path))
+
+
+def _read_logits(path: Path) -> NDArray[np.float32]:
+    remedy = "Give a file logits-….npy that `maskloop segment` wrote."
+    try:
+        logits = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise ParamsError(f"the previous mask {path} can't be read: {type(error).__name__}: {error}", remedy) from None
+    if not isinstance(logits, np.ndarray) or logits.dtype != np.float32 or logits.ndim != 2:
+        found = f"{logits.dtype} {logits.shape}" if isinstance(logits, np.ndarray) else "an archive"
+        raise ParamsError(f"the previous mask {path} holds {found}, expected float32 (h, w)", remedy)
+    return logits
 
 
 def segment_image(image_path: Path, prompt: Prompt, segmenter: Segmenter, cache: EmbeddingCache, out: Path) -> Answer:
     """Write each mask as `mask-1.png` (0 and 255), best first, with `masks.json`, `masks.pkl` and `overlay.png`.
+
+    Its `logits-1.npy` go into another prompt that refines it.
 
     Raises ImageError if the image can't be read, ParamsError if the prompt is empty or lies beside it.
     """
@@ -45,10 +63,12 @@ def segment_image(image_path: Path, prompt: Prompt, segmenter: Segmenter, cache:
         Prelabel.from_mask(mask, [(float(x), float(y)) for x, y in prompt.points_xy], float(score))
         for mask, score in zip(answer.masks, answer.predicted_iou, strict=True)
     ]
-    for earlier in out.glob("mask-*.png"):
+    for earlier in [*out.glob("mask-*.png"), *out.glob("logits-*.npy")]:
         earlier.unlink()
-    for number, mask in enumerate(answer.masks, start=1):
+    for number, (mask, logits) in enumerate(zip(answer.masks, answer.logits, strict=True), start=1):
         _write_png(out / f"mask-{number}.png", mask.astype(np.uint8) * 255)
+        with replacing(out / f"logits-{number}.npy") as temporary, temporary.open("wb") as stream:
+            np.save(stream, logits)
     _write_png(out / "overlay.png", _overlay(image, prompt, answer))
     size_hw = (image.shape[0], image.shape[1])
     write_sam_pickle(out / "masks.pkl", ImagePrelabels(image_sha256, size_hw, segmenter.version, "", tuple(prelabels)))
@@ -62,6 +82,7 @@ def segment_image(image_path: Path, prompt: Prompt, segmenter: Segmenter, cache:
                 "points": prompt.points_xy[prompt.positive].tolist(),
                 "not_points": prompt.points_xy[~prompt.positive].tolist(),
                 "box": prompt.box_xyxy,
+                "refines_a_mask": prompt.mask_logits is not None,
             },
             "masks": [
                 {

@@ -98,6 +98,7 @@ class Backend:
             round(score, 6),
             options.tolerance_px,
             options.min_area_px,
+            options.max_vertices,
         )
         validate(label_config, [OutgoingPrediction(task.id, score, regions)])
         return Reply([self._prediction(regions, score)], decoder_s)

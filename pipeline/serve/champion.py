@@ -52,6 +52,7 @@ class Champion:
             options.tolerance_px,
             options.min_area_px,
             prediction.confidence,
+            options.max_vertices,
         )
         score = round(float(prediction.confidence.mean()), 6)
         result = [named(item, config) for item in found]

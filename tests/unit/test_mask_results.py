@@ -46,6 +46,14 @@ def test_painting_the_regions_gives_the_mask_back(control: Control, seed: int):
     validate(CONFIG, [OutgoingPrediction(1, 0.5, result)])
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_polygons_have_as_many_vertices_as_they_may(seed: int):
+    result = mask_results(blobs(seed), "car", POLYGON, "r1", max_vertices=8)
+    counts = [len(item["value"]["points"]) for item in result]
+    assert max(counts) <= 8
+    assert max(len(item["value"]["points"]) for item in mask_results(blobs(seed), "car", POLYGON, "r1")) > 8
+
+
 def test_a_ring_with_an_island_is_an_outline_a_hole_and_a_polygon():
     mask = np.zeros((30, 30), np.bool_)
     mask[2:28, 2:28] = True

@@ -14,6 +14,7 @@ from connectors.images import open_rgb
 from connectors.sam_pickle import read_sam_pickle
 from connectors.storage import sha256_file
 from pipeline.cli import app
+from pipeline.sam.model import Prompt, load_segmenter
 from schemas.errors import ImageError, MaskloopError, ParamsError
 from tests.tiny_sam import write_tiny_sam
 
@@ -45,7 +46,7 @@ def test_a_point_gives_three_masks_and_a_picture(sam: Path, street: Path) -> Non
     run("street.png", "--point", "90,40", "--model", str(sam), "--out", "found")
     report = json.loads(Path("found/masks.json").read_text())
     assert report["image_sha256"] == sha256_file(street) and report["model"].startswith("tiny-")
-    assert report["prompt"] == {"points": [[90.0, 40.0]], "not_points": [], "box": None}
+    assert report["prompt"] == {"points": [[90.0, 40.0]], "not_points": [], "box": None, "refines_a_mask": False}
     prelabels = read_sam_pickle(Path("found/masks.pkl")).prelabels
     assert len(report["masks"]) == len(prelabels) == 3
     scores = [mask["predicted_iou"] for mask in report["masks"]]
@@ -62,6 +63,39 @@ def test_points_and_a_box_give_one_mask(sam: Path) -> None:
     prompt = ["--point", "90,40", "--not-point", "10,10", "--box", "20,10,120,90"]
     assert "1 mask " in run("street.png", *prompt, "--model", str(sam))
     assert [path.name for path in sorted(Path("segment").glob("mask-*.png"))] == ["mask-1.png"]
+
+
+def test_an_earlier_mask_is_refined(sam: Path) -> None:
+    run("street.png", "--point", "90,40", "--model", str(sam), "--out", "first")
+    run("street.png", "--not-point", "10,10", "--model", str(sam), "--out", "without")
+    said = run("street.png", "--previous", "first/logits-2.npy", "--not-point", "10,10", "--model", str(sam))
+    assert "1 mask " in said and json.loads(Path("segment/masks.json").read_text())["prompt"]["refines_a_mask"]
+    network = load_segmenter(str(sam), "cpu")
+    prompt = Prompt(np.array([[10.0, 10.0]]), np.array([False]), None, np.load("first/logits-2.npy"))
+    expected = network.segment(network.embed(open_rgb(Path("street.png"))), prompt).masks[0]
+    refined = open_rgb(Path("segment/mask-1.png"))[..., 0] == 255
+    assert np.array_equal(refined, expected)
+    assert not np.array_equal(refined, open_rgb(Path("without/mask-1.png"))[..., 0] == 255)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "FileNotFoundError"),
+        (b"no array", "can't be read: "),
+        (np.zeros((3, 4)), r"holds float64 \(3, 4\), expected float32"),
+        (np.array([{}], dtype=object), "can't be read: ValueError"),
+        (np.zeros((3, 4), np.float32), "the mask of the prompt is 3x4, expected logits of an answer"),
+    ],
+)
+def test_a_previous_mask_that_is_none_is_explained(sam: Path, content: bytes | np.ndarray | None, message: str) -> None:
+    if isinstance(content, bytes):
+        Path("previous.npy").write_bytes(content)
+    elif content is not None:
+        np.save("previous.npy", content)
+    with pytest.raises(ParamsError, match=message):
+        run("street.png", "--previous", "previous.npy", "--point", "1,1", "--model", str(sam))
+    assert not Path("segment").exists()
 
 
 def test_fewer_masks_leave_none_of_an_earlier_answer(sam: Path) -> None:

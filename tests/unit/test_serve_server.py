@@ -99,7 +99,9 @@ def champion(project: Project) -> Champion:
     return Champion(project.params, project.folder, fetch)
 
 
-def test_the_champion_predicts_what_the_stage_predicts(pulled: Project):
+@pytest.mark.parametrize("max_vertices", [None, 4])
+def test_the_champion_predicts_what_the_stage_predicts(pulled: Project, max_vertices: int | None):
+    pulled.raw.setdefault("predict", {})["max_vertices"] = max_vertices
     config = label_config(pulled.params.class_map).replace('name="polygon"', 'name="shape"')
     backend = champion(pulled)
     rows = predicted(pulled)
