@@ -36,11 +36,12 @@ USABLE = 0.8
 """Share of the memory that is planned with."""
 OVERHEAD = 1.5
 """Peak of a step over what the forward pass keeps for the backward pass."""
-BYTES_PER_PARAMETER = 20
-"""float32 weights, gradients, AdamW's two moments, and a moving average."""
+BYTES_PER_PARAMETER = 22
+"""float32 weights, gradients, AdamW's two moments and a moving average, and the weights once more in half precision."""
 RARE = 0.25
 """Share of the images below which a class is rare."""
-PROBE_HW = (128, 128)
+PROBES_PX = (64, 96)
+"""Sides of two square images: what differs between them goes with the number of pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +163,12 @@ def device_memory(device: torch.device) -> int:
 
 def bytes_per_pixel(model: Segmenter, classes: int, precision: torch.dtype) -> float:
     """Bytes that a training step's forward pass keeps for each pixel of its images, measured on the CPU."""
+    small, large = (_bytes_kept(model, classes, precision, side) for side in PROBES_PX)
+    return (large - small) / (PROBES_PX[1] ** 2 - PROBES_PX[0] ** 2)
+
+
+def _bytes_kept(model: Segmenter, classes: int, precision: torch.dtype, side: int) -> int:
+    """Bytes of what the forward pass and the loss of one image save for the backward pass, parameters apart."""
     own = {each.untyped_storage().data_ptr() for each in model.parameters()}
     kept: dict[int, int] = {}
 
@@ -171,14 +178,14 @@ def bytes_per_pixel(model: Segmenter, classes: int, precision: torch.dtype) -> f
             kept[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    images = torch.zeros((2, 3, *PROBE_HW)).to(memory_format=torch.channels_last)
-    target = torch.zeros((2, *PROBE_HW), dtype=torch.int64)
+    images = torch.zeros((1, 3, side, side)).to(memory_format=torch.channels_last)
+    target = torch.zeros((1, side, side), dtype=torch.int64)
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         with torch.autocast("cpu", precision, enabled=precision != torch.float32):
             heads = model.heads(images)
-        losses = [F.cross_entropy(head.float(), target) for head in heads]
+        losses = [F.cross_entropy(head.float(), target) for head in heads]  # held, so that no storage is used twice
     del losses
-    return sum(kept.values()) / target.numel()
+    return sum(kept.values())
 
 
 def _images_that_fit(found: Fingerprint, crop_hw: tuple[int, int]) -> int:

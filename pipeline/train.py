@@ -7,7 +7,7 @@ exactly. Under torchrun several processes share it, see `pipeline.training.team`
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from pipeline.training.state import STATES_DIR, StateFile, TrainState, run_key
 from pipeline.training.step import Learner
 from pipeline.training.team import Team, assembled
 from schemas.errors import DataError
+from schemas.labels import ClassMap
 from schemas.manifest import CHALLENGER_DIR, SCRATCH_DIR
 from schemas.params import Params, TrainParams
 
@@ -52,14 +53,12 @@ def train_in(team: Team, params: Params, folder: Path, progress: Progress) -> st
     require(samples, ("train", "val"))
     options = params.train
     if options.auto:
-        options = team.from_leader(configured(options, samples["train"], compute, folder, progress))
+        if team.leads:
+            options = configured(options, samples["train"], compute, folder, progress)
+        options = team.from_leader(options)
     weights = class_weights(samples["train"], options.class_weights)
-    warn(
-        samples["train"],
-        options,
-        [name for name, each in zip(class_map.names, weights, strict=True) if each == 0],
-        progress,
-    )
+    absent = [name for name, weight in zip(class_map.names, weights, strict=True) if weight == 0]
+    warn(samples["train"], options, absent, progress)
 
     torch.manual_seed(options.seed)
     model = initial_model(options, class_map, folder, progress)
@@ -76,27 +75,16 @@ def train_in(team: Team, params: Params, folder: Path, progress: Progress) -> st
     state_file = StateFile(folder / STATES_DIR / key / "last.pt", options.save_every_s)
     state = team.from_leader(state_file.load(progress) if team.leads else TrainState())
 
-    def card() -> checkpoint.ModelCard:
-        return checkpoint.ModelCard(
-            architecture=options.architecture,
-            architecture_options=options.architecture_options,
-            classes=class_map.names,
-            class_map_digest=class_map.digest(),
-            size_hw=options.size_hw,
-            mean=MEAN,
-            std=STD,
-            data_sha256=data_sha256,
-            seed=options.seed,
-            epoch=state.best_epoch,
-            val_mean_iu=state.best_mean_iu,
-        )
+    def save_best(where: Path) -> str:
+        return checkpoint.save(
+            folder / where, state.best_weights, model_card(options, class_map, data_sha256, state)
+        ).model_version
 
     def keep_best() -> str:
         if not (state.best_weights and team.leads):
             return ""
-        checkpoint.save(folder / BEST_DIR, state.best_weights, card())
-        where = f"`train.start_from: {BEST_DIR}`"
-        return f"The best weights so far, {state.best_mean_iu:.3f} after epoch {state.best_epoch}, are kept: {where}."
+        version = save_best(BEST_DIR)
+        return f"The best weights, {version} after epoch {state.best_epoch}, are kept: `train.start_from: {BEST_DIR}`."
 
     with logging(team, options, folder, key) as log, explained(options, compute.device, keep_best):
         learner = Learner(options, network, criterion, team, options.epochs * batches.steps)
@@ -110,9 +98,26 @@ def train_in(team: Team, params: Params, folder: Path, progress: Progress) -> st
         )
     if not state.best_weights:
         raise DataError("no pixel of the val split could be measured", "Annotate more images.")
-    saved = checkpoint.save(folder / CHALLENGER_DIR, state.best_weights, card())
+    version = save_best(CHALLENGER_DIR)
     shutil.rmtree(folder / STATES_DIR)
-    return f"{saved.model_version}: mean IU {state.best_mean_iu:.3f} on val, after epoch {state.best_epoch}"
+    return f"{version}: mean IU {state.best_mean_iu:.3f} on val, after epoch {state.best_epoch}"
+
+
+def model_card(options: TrainParams, class_map: ClassMap, data_sha256: str, state: TrainState) -> checkpoint.ModelCard:
+    """The card of the best weights."""
+    return checkpoint.ModelCard(
+        architecture=options.architecture,
+        architecture_options=options.architecture_options,
+        classes=class_map.names,
+        class_map_digest=class_map.digest(),
+        size_hw=options.size_hw,
+        mean=MEAN,
+        std=STD,
+        data_sha256=data_sha256,
+        seed=options.seed,
+        epoch=state.best_epoch,
+        val_mean_iu=state.best_mean_iu,
+    )
 
 
 def warn(train: list[Sample], options: TrainParams, absent: list[str], progress: Progress) -> None:
@@ -127,7 +132,7 @@ def warn(train: list[Sample], options: TrainParams, absent: list[str], progress:
 
 
 @contextmanager
-def logging(team: Team, options: TrainParams, folder: Path, key: str) -> Iterator[Callable[..., None]]:
+def logging(team: Team, options: TrainParams, folder: Path, key: str) -> Iterator[logs.Log]:
     """Where metrics go, from the process that leads; the others' go nowhere."""
     if not team.leads:
         yield lambda metrics: None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from pipeline.inference import Network, measure
 from pipeline.metrics import scores
 from pipeline.progress import Progress
 from pipeline.schedule import learning_rate
+from pipeline.training.logs import Log
 from pipeline.training.standing import Standing
 from pipeline.training.state import StateFile, TrainState
 from pipeline.training.step import Learner
@@ -37,7 +37,7 @@ class Run:
     val_pairs: Pairs
     team: Team
     state_file: StateFile
-    log: Callable[[Mapping[str, float]], None]
+    log: Log
     progress: Progress
 
 

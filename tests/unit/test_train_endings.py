@@ -102,7 +102,7 @@ def test_what_fails_says_what_helps_and_keeps_the_best_weights(tmp_path, monkeyp
         with pytest.raises(ParamsError, match=message) as caught:
             train(params, tmp_path, Silent())
     assert caught.value.remedy.startswith(remedy)
-    assert "after epoch 2, are kept: `train.start_from: .maskloop/best`" in caught.value.remedy
+    assert "after epoch 2, are kept: `train.start_from: .maskloop/best`." in caught.value.remedy
     assert checkpoint.read_card(tmp_path / BEST_DIR).epoch == 2
     assert not (tmp_path / CHALLENGER_DIR).exists()
     heard = Heard()
