@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -26,6 +26,7 @@ from pipeline.models.base import (
     initialise,
     initialise_classifier,
 )
+from pipeline.models.decoder import Decoder
 from pipeline.models.pretrained import read_state_dict
 from schemas.errors import ParamsError
 
@@ -55,15 +56,19 @@ STAGES = (
     Stage(4, 5, 2, 6, 192),
     Stage(1, 3, 1, 6, 320),
 )
-LEVELS = (1, 2, 4, 6)
-"""The stages that the pyramid stands on, the last ones at 1/4, 1/8, 1/16 and 1/32 of the size."""
+LEVELS = (0, 1, 2, 4, 6)
+"""The last stages at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size; the pyramid stands on all but the first."""
 
 
 class EfficientNetFPNOptions(Options):
-    """`width`: channels of the encoder's stem; ImageNet weights are for 32. `pyramid`: channels of each level."""
+    """`width`: channels of the encoder's stem; ImageNet weights are for 32. `pyramid`: channels of each level.
+
+    `decoder_stride`: pixels per logit; with 2, a decoder joins the pyramid's sum with the finest features.
+    """
 
     width: int = Field(default=32, ge=8)
     pyramid: int = Field(default=96, ge=1)
+    decoder_stride: Literal[2, 4] = 4
 
 
 class EfficientNetFPN(Segmenter):
@@ -76,16 +81,18 @@ class EfficientNetFPN(Segmenter):
         super().__init__(classes, options)
         self.encoder = EfficientNetLite0(options.width)
         width = options.pyramid
-        self.lateral = nn.ModuleList(nn.Conv2d(inputs, width, 1) for inputs in self.encoder.outputs)
-        self.smooth = nn.ModuleList(conv_norm_relu(width, width) for _ in self.encoder.outputs)
-        self.classify = nn.Conv2d(width, classes, 1)
+        finest, *levels = self.encoder.outputs
+        self.lateral = nn.ModuleList(nn.Conv2d(inputs, width, 1) for inputs in levels)
+        self.smooth = nn.ModuleList(conv_norm_relu(width, width) for _ in levels)
+        self.decoder = Decoder(width, [finest] if options.decoder_stride == 2 else [])
+        self.classify = nn.Conv2d(self.decoder.outputs, classes, 1)
         initialise(self)
         initialise_classifier(self.classify)
 
     def heads_of_padded(self, images: Tensor) -> tuple[Tensor, ...]:
         """Logits, float32 (N, C, H, W)."""
-        features = self.encoder(images)
-        finest = features[0].shape[-2:]
+        finest, *features = self.encoder(images)
+        size = features[0].shape[-2:]
         above: Tensor | None = None
         total: Tensor | None = None
         for level in reversed(range(len(features))):
@@ -93,10 +100,11 @@ class EfficientNetFPN(Segmenter):
             if above is not None:
                 here = here + F.interpolate(above, scale_factor=2.0, mode="nearest")
             above = here
-            smoothed = F.interpolate(self.smooth[level](here), finest, mode="bilinear", align_corners=False)
+            smoothed = F.interpolate(self.smooth[level](here), size, mode="bilinear", align_corners=False)
             total = smoothed if total is None else total + smoothed
         assert total is not None
-        return (enlarge(self.classify(total), images),)
+        decoded = self.decoder(total, [finest] if len(self.decoder.merge) else [])
+        return (enlarge(self.classify(decoded), images),)
 
     def published(self) -> Published:
         """What the PyPI package ships."""
@@ -130,7 +138,7 @@ class EfficientNetLite0(nn.Module):
         self.outputs = tuple(outputs)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Features at 1/4, 1/8, 1/16 and 1/32 of the size, of images (N, 3, H, W), multiples of 32."""
+        """Features at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size, of images (N, 3, H, W), multiples of 32."""
         features = F.relu6(self.bn0(self.conv_stem(images * self.scale + self.shift)), inplace=True)
         levels = []
         for position, block in enumerate(self.blocks):

@@ -2,7 +2,8 @@
 
 The default is a ResNet-18 of width 24, small enough to learn on a CPU; `backbone: resnet50` or `resnet101` gives the
 paper's, with its stem of three 3×3 convolutions, and with `stem: single` torchvision's ResNet.
-Beside the paper: the pyramid's 1×1 convolutions have no batch normalisation, so that a batch of one image trains, too.
+Beside the paper: the pyramid's 1×1 convolutions have no batch normalisation, so that a batch of one image trains, too;
+`decoder_stride` adds a decoder.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.models.base import Options, Published, Segmenter, conv_norm_relu, enlarge, initialise
+from pipeline.models.decoder import Decoder
 from pipeline.models.pretrained import download
 from pipeline.models.resnet import Design, ResNet
 from schemas.errors import ParamsError
@@ -32,7 +34,8 @@ class PSPNetOptions(Options):
     """`width`: channels of the first stage, before a bottleneck's fourfold (default 24, for resnet50 and 101 64).
 
     `output_stride`: pixels per feature. `pyramid`: cells a side of each pooling level. `stem`: three 3×3 convolutions
-    (`deep`), or torchvision's 7×7 one (`single`).
+    (`deep`), or torchvision's 7×7 one (`single`). `decoder_stride`: pixels per logit behind a decoder on the finer
+    features; None: the paper's, as many as `output_stride`.
     """
 
     backbone: Literal["resnet18", "resnet50", "resnet101"] = "resnet18"
@@ -40,6 +43,7 @@ class PSPNetOptions(Options):
     output_stride: Literal[8, 16, 32] = 8
     pyramid: tuple[int, ...] = Field(default=(1, 2, 3, 6), min_length=1)
     stem: Literal["deep", "single"] = "deep"
+    decoder_stride: Literal[2, 4] | None = None
 
 
 class PSPNet(Segmenter):
@@ -62,19 +66,33 @@ class PSPNet(Segmenter):
                 shortcut="average" if small_and_deep else "subsample",
             )
         )
-        middle, last = self.backbone.outputs
+        middle, last = self.backbone.channels[-2:]
         self.pyramid = PyramidPooling(last, options.pyramid)
-        self.main = head(self.pyramid.outputs, max(last // 4, 1), classes)
+        width = max(last // 4, 1)
+        self.skips = self._skips()
+        self.main: nn.Module
+        if self.skips:
+            self.main = FineHead(
+                self.pyramid.outputs, width, [self.backbone.channels[at] for at in self.skips], classes
+            )
+        else:
+            self.main = head(self.pyramid.outputs, width, classes)
         self.auxiliary = head(middle, max(middle // 4, 1), classes)
         initialise(self)
 
     def heads_of_padded(self, images: Tensor) -> tuple[Tensor, ...]:
         """Logits of the main head and, in training mode, of the auxiliary one, float32 (N, C, H, W)."""
-        middle, last = self.backbone(images)
-        logits = [self.main(self.pyramid(last))]
-        if self.training:
-            logits.append(self.auxiliary(middle))
+        features = self.backbone(images)
+        context = self.pyramid(features[-1])
+        main = self.main(context, [features[at] for at in self.skips]) if self.skips else self.main(context)
+        logits = [main, self.auxiliary(features[-2])] if self.training else [main]
         return tuple(enlarge(each, images) for each in logits)
+
+    def _skips(self) -> list[int]:
+        """Positions, from coarse to fine, of the features for the decoder: the last of each stride that it passes."""
+        finest = self.options.decoder_stride or self.options.output_stride
+        last_of = {stride: at for at, stride in enumerate(self.backbone.strides)}
+        return [last_of[stride] for stride in sorted(last_of, reverse=True) if finest <= stride < self.multiple]
 
     def published(self) -> Published:
         """torchvision's ResNet of that depth; of a deep stem, it has none."""
@@ -107,6 +125,22 @@ class PyramidPooling(nn.Module):
         size = features.shape[-2:]
         context = [F.interpolate(level(features), size, mode="bilinear", align_corners=False) for level in self.levels]
         return torch.cat([features, *context], dim=1)
+
+
+class FineHead(nn.Module):
+    """The head with a decoder before its classifier."""
+
+    def __init__(self, inputs: int, width: int, skips: list[int], classes: int) -> None:
+        super().__init__()
+        self.reduce = conv_norm_relu(inputs, width)
+        self.decoder = Decoder(width, skips)
+        self.dropout = nn.Dropout2d(DROPOUT)
+        self.classify = nn.Conv2d(self.decoder.outputs, classes, 1)
+
+    def forward(self, features: Tensor, skips: list[Tensor]) -> Tensor:
+        """Logits (N, C, h, w) of the finest skip's size."""
+        logits: Tensor = self.classify(self.dropout(self.decoder(self.reduce(features), skips)))
+        return logits
 
 
 def head(inputs: int, width: int, classes: int) -> nn.Sequential:

@@ -29,7 +29,7 @@ class Design(NamedTuple):
 
 
 class ResNet(nn.Module):
-    """Stem and four stages; `outputs` are the channels of the last two."""
+    """Stem and four stages; `channels` and `strides` (pixels per feature) are those of each."""
 
     def __init__(self, design: Design) -> None:
         super().__init__()
@@ -46,6 +46,7 @@ class ResNet(nn.Module):
         self.deep = design.stem == "deep"
         stages = []
         stride_so_far, dilation = 4, 1
+        self.strides, self.channels = [2], [channels]
         for stage, count in enumerate(BLOCKS[design.backbone]):
             stride = 2 if stage and stride_so_far < design.output_stride else 1
             if stage and stride == 1:
@@ -57,18 +58,22 @@ class ResNet(nn.Module):
                 blocks.append(block)
                 channels = block.outputs
             stages.append(nn.Sequential(*blocks))
+            self.strides.append(min(stride_so_far, design.output_stride))
+            self.channels.append(channels)
         self.layer1, self.layer2, self.layer3, self.layer4 = stages
-        self.outputs = channels // 2, channels
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Features of the third and the fourth stage, at `output_stride` or, the third, less."""
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Features of the stem, before its pooling, and of the four stages, (N, channels, H / stride, W / stride)."""
         features = F.relu(self.bn1(self.conv1(images)), inplace=True)
         if self.deep:
             features = F.relu(self.bn2(self.conv2(features)), inplace=True)
             features = F.relu(self.bn3(self.conv3(features)), inplace=True)
+        seen = [features]
         features = F.max_pool2d(features, 3, stride=2, padding=1)
-        middle = self.layer3(self.layer2(self.layer1(features)))
-        return middle, self.layer4(middle)
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            features = stage(features)
+            seen.append(features)
+        return seen
 
 
 class Block(nn.Module):

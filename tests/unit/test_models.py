@@ -35,6 +35,9 @@ OPTIONS = [
     ("pspnet", {"width": 4, "backbone": "resnet50"}),
     ("pspnet", {"width": 4, "backbone": "resnet50", "stem": "single", "output_stride": 16}),
     ("pspnet", {"width": 4, "stem": "single"}),
+    ("pspnet", {"width": 8, "decoder_stride": 4}),
+    ("pspnet", {"width": 4, "backbone": "resnet50", "output_stride": 16, "decoder_stride": 2}),
+    ("efficientnet_lite0_fpn", {"width": 8, "pyramid": 8, "decoder_stride": 2}),
 ]
 every = pytest.mark.parametrize(("architecture", "options"), OPTIONS, ids=str)
 
@@ -218,6 +221,7 @@ def test_architectures_are_listed_without_importing_torch():
         ("unet", {"norm": "layer"}, "`norm`"),
         ("fcn8s", {"dropout": 1.0}, "`dropout`"),
         ("pspnet", {"output_stride": 4}, "`output_stride`"),
+        ("pspnet", {"decoder_stride": 8}, "`decoder_stride`"),
         ("pspnet", {"backbone": "vgg"}, "`backbone`"),
     ],
 )

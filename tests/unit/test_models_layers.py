@@ -64,8 +64,24 @@ def test_segnet_unpools_with_the_encoders_indices():
 @pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
 def test_pspnet_output_stride(backbone, output_stride, features_hw):
     model = build("pspnet", 5, {"width": 8, "backbone": backbone, "output_stride": output_stride}).eval()
-    _, last = model.backbone(torch.rand(1, 3, 64, 64))
-    assert last.shape[-2:] == features_hw
+    features = model.backbone(torch.rand(1, 3, 64, 64))
+    assert features[-1].shape[-2:] == features_hw
+    assert [64 // each.shape[-1] for each in features] == model.backbone.strides
+    assert [each.shape[1] for each in features] == model.backbone.channels
+
+
+@pytest.mark.parametrize(
+    ("output_stride", "decoder_stride", "strides"),
+    [(8, 4, [4]), (8, 2, [4, 2]), (16, 4, [8, 4]), (32, 2, [16, 8, 4, 2])],
+)
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet50"])
+def test_pspnets_decoder_passes_every_finer_size_once(backbone, output_stride, decoder_stride, strides):
+    options = {"width": 8, "backbone": backbone, "output_stride": output_stride, "decoder_stride": decoder_stride}
+    model = build("pspnet", 5, options).eval()
+    assert [model.backbone.strides[at] for at in model.skips] == strides
+    features = model.backbone(torch.rand(1, 3, 64, 64))
+    logits = model.main(model.pyramid(features[-1]), [features[at] for at in model.skips])
+    assert logits.shape[-2:] == (64 // decoder_stride, 64 // decoder_stride)
 
 
 def test_pspnet_has_an_auxiliary_head_of_weight_0_4():
