@@ -86,6 +86,12 @@ def _rings(
     mask: NDArray[np.bool_], tolerance_px: float, min_area_px: int, max_vertices: int | None
 ) -> Iterator[tuple[Ring, list[Ring]]]:
     """Outline and holes of each component, in pixels, the largest component first."""
+    inside = np.ascontiguousarray(mask).view(np.uint8) - np.uint8(1)  # 0 and VOID_INDEX
+    rings = trace(inside, tolerance_px, min(min_area_px, int(mask.sum())), max_vertices)
+    if sum(ring.class_index != VOID_INDEX for ring in rings) == 1:  # as most masks have
+        outline, *holes = (ring.points_px for ring in rings)
+        yield outline, holes
+        return
     _, numbers, stats, _ = cv2.connectedComponentsWithStats(np.ascontiguousarray(mask).view(np.uint8), connectivity=4)
     largest_first = 1 + np.argsort(-stats[1:, cv2.CC_STAT_AREA], kind="stable")
     for place, number in enumerate(largest_first):
@@ -93,10 +99,9 @@ def _rings(
         if place > 0 and area < min_area_px:
             return
         own = numbers[top : top + height, left : left + width] == number
-        inside = np.where(own, 0, VOID_INDEX).astype(np.uint8)
-        traced = trace(inside, tolerance_px, min(min_area_px, area), max_vertices)
-        outline, *holes = [ring.points_px + np.array([left, top]) for ring in traced]
-        yield outline, holes
+        traced = trace(own.view(np.uint8) - np.uint8(1), tolerance_px, min(min_area_px, area), max_vertices)
+        first, *others = [ring.points_px + np.array([left, top]) for ring in traced]
+        yield first, others
 
 
 def _numbered(region_id: str, number: int) -> str:

@@ -77,6 +77,14 @@ class Segmenter(Protocol):
         """What the prompt means in the embedded image. Raises ParamsError for an empty or malformed prompt."""
         ...
 
+    def logits(self, embedding: Embedding, prompt: Prompt) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """`logits` and `predicted_iou` of what `segment` answers, which is the network's part of it."""
+        ...
+
+    def mask(self, logits: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+        """Where logits (h, w), brought to the size of an image, are over 0: bool (H, W)."""
+        ...
+
     def decode(
         self,
         embedding: Embedding,

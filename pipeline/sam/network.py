@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -88,6 +89,11 @@ class SamSegmenter:
 
     def segment(self, embedding: Embedding, prompt: Prompt) -> Answer:
         """See Segmenter."""
+        logits, scores = self.logits(embedding, prompt)
+        return Answer(np.stack([self.mask(plane, embedding.size_hw) for plane in logits]), scores, logits)
+
+    def logits(self, embedding: Embedding, prompt: Prompt) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """See Segmenter."""
         if not len(prompt.points_xy) and prompt.box_xyxy is None and prompt.mask_logits is None:
             raise ParamsError("the prompt is empty", "Give at least one point or a box.")
         points = len(prompt.points_xy) > 0
@@ -100,10 +106,16 @@ class SamSegmenter:
             ambiguous=prompt.ambiguous,
         )
         best_first = scores[0].argsort(descending=True, stable=True)
-        logits, scores = logits[0, best_first], scores[0, best_first]
-        rows, columns = self.resampling(embedding.size_hw)
-        masks = rows @ logits @ columns.T > 0
-        return Answer(masks.cpu().numpy(), scores.cpu().numpy(), logits.cpu().numpy())
+        return logits[0, best_first].cpu().numpy(), scores[0, best_first].cpu().numpy()
+
+    def mask(self, logits: NDArray[np.float32], size_hw: tuple[int, int]) -> NDArray[np.bool_]:
+        """See Segmenter. For a whole image it is ten times as fast as the products of `resampling`."""
+        height, width = size_hw
+        if self._pads:
+            inside_height, inside_width = self._input_hw(size_hw)
+            logits = _resized(logits, self._side, self._side)[:inside_height, :inside_width]
+        mask: NDArray[np.bool_] = _resized(logits, height, width) > 0
+        return mask
 
     @torch.inference_mode()
     def decode(
@@ -186,6 +198,11 @@ class SamSegmenter:
             found = "x".join(str(length) for length in mask_logits.shape[1:])
             raise ParamsError(f"the mask of the prompt is {found}, expected logits of an answer, {expected}x{expected}")
         return mask_logits.to(self.device, torch.float32)
+
+
+def _resized(values: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """Bilinear, pixel centres on pixel centres, as `F.interpolate` with `align_corners=False`."""
+    return cv2.resize(values, (width, height), interpolation=cv2.INTER_LINEAR).astype(np.float32, copy=False)
 
 
 def load(model: str, device: str, precision: str) -> SamSegmenter:

@@ -10,9 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from connectors.label_studio_push import OutgoingPrediction, validate
 from pipeline.mask_results import choose_control, mask_results
-from pipeline.sam.model import Answer, Embedding, Segmenter
+from pipeline.sam.model import Embedding, Segmenter
 from pipeline.serve.embedded import EmbeddedImages
 from pipeline.serve.messages import PredictMessage, TaskMessage
 from pipeline.serve.prompts import Click, parse_click, pointed_at
@@ -86,10 +89,10 @@ class Backend:
         if click is None:
             return Reply([self._prediction([], 0.0)])
         control = choose_control(config, click.label, self._params.serve.answer_as)
-        answer, decoder_s = self._decoded(embedding, click)
+        logits, predicted_iou, decoder_s = self._decoded(embedding, click)
         options = self._params.predict
-        score = min(max(float(answer.predicted_iou[0]), 0.0), 1.0)
-        mask = pointed_at(answer.masks[0], click.prompt)
+        score = min(max(predicted_iou, 0.0), 1.0)
+        mask = pointed_at(self._segmenter.mask(logits, embedding.size_hw), click.prompt)
         regions = mask_results(
             mask,
             click.label,
@@ -103,11 +106,12 @@ class Backend:
         validate(label_config, [OutgoingPrediction(task.id, score, regions)])
         return Reply([self._prediction(regions, score)], decoder_s)
 
-    def _decoded(self, embedding: Embedding, click: Click) -> tuple[Answer, float]:
+    def _decoded(self, embedding: Embedding, click: Click) -> tuple[NDArray[np.float32], float, float]:
+        """Logits (h, w) of the best mask, its predicted IoU, and the seconds that the network took."""
         with self._decoder:
             started = time.perf_counter()
-            answer = self._segmenter.segment(embedding, click.prompt)
-            return answer, time.perf_counter() - started
+            logits, predicted_iou = self._segmenter.logits(embedding, click.prompt)
+            return logits[0], float(predicted_iou[0]), time.perf_counter() - started
 
     def _prediction(self, regions: list[dict[str, Any]], score: float) -> dict[str, Any]:
         return {"result": regions, "score": round(score, 6), "model_version": self._segmenter.version}

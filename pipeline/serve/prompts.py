@@ -60,15 +60,17 @@ def pointed_at(mask: NDArray[np.bool_], prompt: Prompt) -> NDArray[np.bool_]:
     """
     if prompt.box_xyxy is not None or not mask.any():
         return mask
-    parts, numbers, stats, _ = cv2.connectedComponentsWithStats(
-        np.ascontiguousarray(mask).view(np.uint8), connectivity=8
-    )
     height, width = mask.shape
-    columns, rows = np.rint(prompt.points_xy[prompt.positive]).astype(int).T
-    meant = set(numbers[rows.clip(0, height - 1), columns.clip(0, width - 1)].tolist()) - {0}
-    is_meant = np.zeros(parts, np.bool_)
-    is_meant[sorted(meant) or 1 + int(stats[1:, cv2.CC_STAT_AREA].argmax())] = True
-    return mask if is_meant[1:].all() else is_meant[numbers]
+    pixels = np.ascontiguousarray(mask).view(np.uint8)
+    meant = np.zeros((height + 2, width + 2), np.uint8)  # with the border that floodFill wants
+    for x, y in np.rint(prompt.points_xy[prompt.positive]).astype(int).clip(0, (width - 1, height - 1)).tolist():
+        if mask[y, x] and not meant[y + 1, x + 1]:
+            cv2.floodFill(pixels, meant, (x, y), 0, flags=8 | cv2.FLOODFILL_MASK_ONLY | 1 << 8)
+    if meant.any():
+        return meant[1:-1, 1:-1].astype(np.bool_)
+    _, numbers, stats, _ = cv2.connectedComponentsWithStats(pixels, connectivity=8)
+    largest: NDArray[np.bool_] = numbers == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()
+    return largest
 
 
 def _label(item: dict[str, Any]) -> str:

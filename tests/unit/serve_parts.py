@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from pipeline.sam.model import Answer, Embedding, Prompt
+from pipeline.sam.model import Embedding, Prompt
 
 RADIUS = 6.0
 
@@ -34,7 +34,7 @@ class Discs:
         self.embedded += 1
         return Embedding((torch.zeros(1, 4, 2, 2),), (image.shape[0], image.shape[1]))
 
-    def segment(self, embedding: Embedding, prompt: Prompt) -> Answer:
+    def logits(self, embedding: Embedding, prompt: Prompt) -> tuple[np.ndarray, np.ndarray]:
         rows, columns = np.mgrid[: embedding.size_hw[0], : embedding.size_hw[1]]
         mask = np.zeros(embedding.size_hw, np.bool_)
         if prompt.box_xyxy is not None:
@@ -43,12 +43,19 @@ class Discs:
         for wanted in (True, False):
             for x, y in prompt.points_xy[prompt.positive == wanted]:
                 mask[(columns - x) ** 2 + (rows - y) ** 2 <= RADIUS**2] = wanted
-        return Answer(mask[None], np.array([1.07], np.float32), np.zeros((1, 4, 4), np.float32))
+        return mask[None] - np.float32(0.5), np.array([1.07], np.float32)
+
+    def mask(self, logits: np.ndarray, size_hw: tuple[int, int]) -> np.ndarray:
+        assert logits.shape == size_hw
+        return logits > 0
+
+    def segment(self, *_: Any, **__: Any) -> Any:
+        raise NotImplementedError
 
     def decode(self, *_: Any, **__: Any) -> Any:
         raise NotImplementedError
 
-    def upscale(self, *_: Any, **__: Any) -> Any:
+    def resampling(self, *_: Any, **__: Any) -> Any:
         raise NotImplementedError
 
 
