@@ -26,8 +26,8 @@ from pathlib import Path
 import numpy as np
 import yaml
 
+from benchmarks.camvid_data import CLASSES, PUBLISHED_VOID
 from benchmarks.camvid_peers import pil_rasterise, race, sdk_pull
-from benchmarks.camvid_train import CLASSES, PUBLISHED_VOID
 from connectors.base import Credentials
 from connectors.label_studio import LabelStudioProject, Server
 from connectors.label_studio_server import LocalServer, Login

@@ -13,7 +13,7 @@ import httpx
 from label_studio_sdk import LabelStudio
 from PIL import Image, ImageDraw
 
-from benchmarks.camvid_train import CLASSES
+from benchmarks.camvid_data import CLASSES
 from connectors.label_studio_server import Login
 from schemas.labels import VOID_INDEX
 

@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.camvid_train import CLASSES, camvid_params, camvid_project
+from benchmarks.camvid_data import CLASSES, camvid_params, camvid_project
 from pipeline.dataset import MEAN, STD, TrainingBatches, normalise, read_samples
 from pipeline.progress import Silent
 from pipeline.sample_cache import decoded
