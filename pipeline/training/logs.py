@@ -32,7 +32,7 @@ class LocalLive(Live):
 def opened(options: TrainParams, folder: Path, key: str) -> Iterator[Log]:
     """What takes the metrics of one epoch after the other, from the run's first; `key`: its name.
 
-    Raises ParamsError if something in `train.log_to` is not installed.
+    Raises ParamsError if something in `train.log_to` is not installed or refuses.
     """
     with ExitStack() as stack:
         logs = [stack.enter_context(_dvclive(folder))]
@@ -83,15 +83,21 @@ def _mlflow(options: TrainParams, folder: Path, key: str) -> Iterator[Log]:
         import mlflow
     except ImportError:
         raise _absent("mlflow") from None
-    mlflow.set_experiment(MLFLOW_EXPERIMENT)
-    with mlflow.start_run(run_name=key):
-        mlflow.log_params({name: str(value) for name, value in options.model_dump(mode="json").items()})
-        epochs = iter(range(options.epochs))
+    try:
+        mlflow.set_experiment(MLFLOW_EXPERIMENT)
+        with mlflow.start_run(run_name=key):
+            mlflow.log_params({name: str(value) for name, value in options.model_dump(mode="json").items()})
+            epochs = iter(range(options.epochs))
 
-        def log(metrics: Metrics) -> None:
-            mlflow.log_metrics(dict(metrics), step=next(epochs))
+            def log(metrics: Metrics) -> None:
+                mlflow.log_metrics(dict(metrics), step=next(epochs))
 
-        yield log
+            yield log
+    except mlflow.MlflowException as error:
+        raise ParamsError(
+            f"mlflow at {mlflow.get_tracking_uri()} refuses: {error}",
+            "Set MLFLOW_TRACKING_URI to a server that answers, or take mlflow out of `train.log_to`: the run goes on.",
+        ) from None
 
 
 LOGS: dict[str, Callable[[TrainParams, Path, str], Any]] = {"tensorboard": _tensorboard, "mlflow": _mlflow}

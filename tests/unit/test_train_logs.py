@@ -23,7 +23,9 @@ def test_tensorboard_gets_every_metric_of_every_epoch(tmp_path):
     assert steps == {"train/loss": [0, 1, 2], "learning_rate": [0, 1, 2], "val/miou": [1, 2]}
 
 
-def test_mlflow_gets_parameters_and_metrics(tmp_path, monkeypatch):
+@pytest.fixture
+def found(monkeypatch):
+    """What a stand-in for mlflow is told."""
     found = {"metrics": []}
 
     @contextmanager
@@ -32,16 +34,42 @@ def test_mlflow_gets_parameters_and_metrics(tmp_path, monkeypatch):
         yield
 
     fake = types.ModuleType("mlflow")
+    fake.MlflowException = type("MlflowException", (Exception,), {})
+    fake.get_tracking_uri = lambda: "http://127.0.0.1:1"
     fake.set_experiment = lambda name: found.update(experiment=name)
     fake.start_run = start_run
     fake.log_params = lambda params: found.update(params=params)
     fake.log_metrics = lambda metrics, step: found["metrics"].append((step, set(metrics)))
     monkeypatch.setitem(sys.modules, "mlflow", fake)
+    return found
+
+
+def test_mlflow_gets_parameters_and_metrics(tmp_path, found):
     draw_project(tmp_path, {"train": 2, "val": 1})
     train(drawn_params(epochs=2, log_to=["mlflow"]), tmp_path, Silent())
     assert found["experiment"] == "maskloop"
     assert found["params"]["epochs"] == "2"
     assert found["metrics"] == [(0, {"train/loss", "learning_rate"}), (1, {"train/loss", "learning_rate", "val/miou"})]
+
+
+@pytest.mark.usefixtures("found")
+def test_a_server_that_refuses_is_said_and_the_run_goes_on_later(tmp_path, monkeypatch):
+    mlflow = sys.modules["mlflow"]
+
+    def refuse(metrics, step):
+        raise mlflow.MlflowException("no answer")
+
+    draw_project(tmp_path, {"train": 2, "val": 1})
+    with monkeypatch.context() as patch:
+        patch.setattr(mlflow, "log_metrics", refuse)
+        with pytest.raises(ParamsError, match=r"mlflow at http://127.0.0.1:1 refuses: no answer") as caught:
+            train(drawn_params(log_to=["mlflow"]), tmp_path, Silent())
+    assert "MLFLOW_TRACKING_URI" in caught.value.remedy
+    said = []
+    progress = Silent()
+    progress.say = said.append
+    train(drawn_params(), tmp_path, progress)
+    assert said[1] == "going on after epoch 1, where the last run stopped"
 
 
 @pytest.mark.parametrize("name", ["tensorboard", "mlflow"])
