@@ -103,7 +103,7 @@ def _first_column(t: float, bound: float, ax: float, ay: float, bx: float, by: f
 @njit(cache=True, nogil=True)
 def _paint_span(mask: Mask, planes: Bits, plane: int, row: int, start: int, end: int, value: int) -> None:
     """Paint the columns start .. end of a row, in the mask and, unless it is -1, in a plane of bits."""
-    mask[row, start:end] = value
+    mask[row, start:end].fill(np.uint8(value))
     if plane >= 0 and end > start:
         set_bits(planes[plane, row], start, end)
 
