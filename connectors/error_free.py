@@ -6,12 +6,12 @@ Computational Geometry 18, 1997. Exact unless a product under- or overflows.
 
 from __future__ import annotations
 
-from numba import njit
+from connectors.compiled import compiled
 
 SPLITTER = 2.0**27 + 1.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def two_sum(a: float, b: float) -> tuple[float, float]:
     """Rounded sum and its error: a + b = high + low exactly (theorem 7)."""
     high = a + b
@@ -19,7 +19,7 @@ def two_sum(a: float, b: float) -> tuple[float, float]:
     return high, (a - (high - b_virtual)) + (b - b_virtual)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def two_product(a: float, b: float) -> tuple[float, float]:
     """Rounded product and its error: a · b = high + low exactly (theorem 18)."""
     high = a * b

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from connectors.compiled import compiled
 
 Bits = NDArray[np.uint64]
 Ints = NDArray[np.int64]
@@ -39,7 +40,7 @@ def unpacked(plane: Bits, size_hw: tuple[int, int]) -> NDArray[np.bool_]:
     return np.unpackbits(plane.view(np.uint8), axis=1, count=size_hw[1], bitorder="little").view(np.bool_)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def set_bits(row: Bits, start: int, end: int) -> None:
     """Set the pixels start .. end (start < end) of one row of a plane, uint64 (⌈W / 64⌉,)."""
     first, last = start // WORD, (end - 1) // WORD
@@ -53,7 +54,7 @@ def set_bits(row: Bits, start: int, end: int) -> None:
         row[last] |= tail
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count(word: np.uint64) -> int:
     """How many bits are set."""
     word -= (word >> ONE) & PAIRS
@@ -61,7 +62,7 @@ def _count(word: np.uint64) -> int:
     return int((((word + (word >> FOUR)) & BYTES) * ONES) >> TOP_BYTE)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def crossings(planes: Bits) -> tuple[Ints, Bits]:
     """Where planes lie on each other.
 
@@ -89,7 +90,7 @@ def crossings(planes: Bits) -> tuple[Ints, Bits]:
     return shared, twice
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _count_values(words: Bits, rest: NDArray[np.uint8]) -> Ints:
     counts = np.zeros(256, np.int64)
     for word in words:

@@ -9,9 +9,9 @@ whatever is compared is a neighbour across an edge.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from connectors.compiled import compiled
 from schemas.labels import VOID_INDEX
 
 Mask = NDArray[np.uint8]
@@ -44,7 +44,7 @@ def outer_rings(mask: Mask, min_area_px: int) -> tuple[Mask, Ints, Ints, Numbers
     return _outer_rings(padded, runs, min_area_px)
 
 
-@njit(cache=True)
+@compiled
 def _root(parents: Numbers, i: int) -> int:
     while parents[i] != i:
         parents[i] = parents[parents[i]]
@@ -52,7 +52,7 @@ def _root(parents: Numbers, i: int) -> int:
     return i
 
 
-@njit(cache=True)
+@compiled
 def _numbered(flat: Mask, runs: Ints, width: int) -> tuple[Numbers, int]:
     """Component of each run, from runs[i] to runs[i + 1] in the flat image of that width; and how many there are."""
     parents = np.arange(runs.size - 1).astype(np.int32)
@@ -77,7 +77,7 @@ def _numbered(flat: Mask, runs: Ints, width: int) -> tuple[Numbers, int]:
     return parents, count
 
 
-@njit(cache=True)
+@compiled
 def _outer_rings(padded: Mask, runs: Ints, min_area_px: int) -> tuple[Mask, Ints, Ints, Numbers, Ints]:
     width, flat = padded.shape[1], padded.ravel()
     numbers, count = _numbered(flat, runs, width)
@@ -109,7 +109,7 @@ def _outer_rings(padded: Mask, runs: Ints, min_area_px: int) -> tuple[Mask, Ints
     return shown[traced], pixels[traced], areas[:found], points[:end], ends[:found]
 
 
-@njit(cache=True)
+@compiled
 def _grown(array: Numbers) -> Numbers:
     """The array with room for as many rows again."""
     larger = np.empty((2 * array.shape[0], array.shape[1]), array.dtype)
@@ -117,7 +117,7 @@ def _grown(array: Numbers) -> Numbers:
     return larger
 
 
-@njit(cache=True)
+@compiled
 def _follow(padded: Mask, first: int, outer: Mask, points: Numbers, size: int) -> tuple[Numbers, int, int]:
     """Walk the outer cracks of the component whose first pixel is at flat index `first`.
 

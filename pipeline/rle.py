@@ -9,9 +9,9 @@ run is long. The words are the H·W·4 bytes of an RGBA image with four equal ch
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from connectors.compiled import compiled
 from schemas.errors import RegionError
 
 CHANNELS = 4
@@ -60,7 +60,7 @@ def _bad_rle(defect: str) -> RegionError:
     return RegionError("bad_rle", f"the brush stroke's RLE {defect}", "Draw the stroke again.")
 
 
-@njit(cache=True)
+@compiled
 def _take(data: Bytes, position: int, bits: int) -> int:
     """Unsigned number in the `bits` bits at bit `position`."""
     value, end = 0, position + bits
@@ -72,7 +72,7 @@ def _take(data: Bytes, position: int, bits: int) -> int:
     return value
 
 
-@njit(cache=True)
+@compiled
 def _put(data: Bytes, position: int, value: int, bits: int) -> int:
     """Write `value` as `bits` bits at bit `position` of zeroed data; return the position behind it."""
     for bit in range(bits - 1, -1, -1):
@@ -81,7 +81,7 @@ def _put(data: Bytes, position: int, value: int, bits: int) -> int:
     return position
 
 
-@njit(cache=True)
+@compiled
 def _decode(data: Bytes, mask: Bytes) -> int:
     """Set `mask`, zeros of length H·W, to 1 where alpha is over 127. Returns 0, TRUNCATED or OVERRUN."""
     words, end = mask.size * CHANNELS, data.size * 8
@@ -113,7 +113,7 @@ def _decode(data: Bytes, mask: Bytes) -> int:
     return 0
 
 
-@njit(cache=True)
+@compiled
 def _encode(mask: Bytes, ends: NDArray[np.int64]) -> Bytes:
     """RLE of a mask of 0 and 1 with the given ends of runs, each pixel four words of 0 or 255."""
     words = mask.size * CHANNELS

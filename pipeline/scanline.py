@@ -12,9 +12,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from connectors.compiled import compiled
 from connectors.error_free import two_product, two_sum
 from pipeline.bit_planes import Bits, set_bits
 
@@ -33,7 +33,7 @@ MANY_CROSSINGS = 32
 """Rows with more crossings are painted by a parity sweep, others by sorting."""
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sign_by_expansion(ax: float, ay: float, bx: float, by: float, cx: float, cy: float) -> float:
     """Number with the sign of ax·by − ay·bx + bx·cy − by·cx + cx·ay − cy·ax."""
     factors = ((ax, by), (-ay, bx), (bx, cy), (-by, cx), (cx, ay), (-cy, ax))
@@ -50,7 +50,7 @@ def _sign_by_expansion(ax: float, ay: float, bx: float, by: float, cx: float, cy
     return 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _is_left(ax: float, ay: float, bx: float, by: float, cx: float, cy: float) -> bool:
     """Whether c lies strictly left of the edge from a down to b (ay ≤ cy < by). Exact."""
     acx, acx_error = two_sum(ax, -cx)
@@ -64,7 +64,7 @@ def _is_left(ax: float, ay: float, bx: float, by: float, cx: float, cy: float) -
     return _sign_by_expansion(ax, ay, bx, by, cx, cy) > 0.0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _first_row(y: float, height: int) -> int:
     """First row whose centre is at y or below, in 0 .. height."""
     t = y - 0.5
@@ -73,7 +73,7 @@ def _first_row(y: float, height: int) -> int:
     return height if t >= height else math.ceil(t)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _first_column(t: float, bound: float, ax: float, ay: float, bx: float, by: float, cy: float, width: int) -> int:
     """First column whose centre, on the line y = cy, is not left of the edge from a down to b, in 0 .. width.
 
@@ -100,7 +100,7 @@ def _first_column(t: float, bound: float, ax: float, ay: float, bx: float, by: f
     return low
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _paint_span(mask: Mask, planes: Bits, plane: int, row: int, start: int, end: int, value: int) -> None:
     """Paint the columns start .. end of a row, in the mask and, unless it is -1, in a plane of bits."""
     mask[row, start:end].fill(np.uint8(value))
@@ -108,7 +108,7 @@ def _paint_span(mask: Mask, planes: Bits, plane: int, row: int, start: int, end:
         set_bits(planes[plane, row], start, end)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _sweep_row(mask: Mask, planes: Bits, plane: int, row: int, columns: Columns, value: int) -> None:
     """Paint what an odd number of crossings lie left of; for rows with many crossings."""
     width = mask.shape[1]
@@ -125,7 +125,7 @@ def _sweep_row(mask: Mask, planes: Bits, plane: int, row: int, columns: Columns,
         _paint_span(mask, planes, plane, row, start, width, value)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _paint_rows(
     mask: Mask, planes: Bits, plane: int, top: int, bottom: int, columns: Columns, row_ends: Ints, value: int
 ) -> None:
@@ -147,7 +147,7 @@ def _paint_rows(
         start = end
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def paint_polygons(mask: Mask, points_px: Floats, ring_starts: Ints, region_starts: Ints, values: Mask) -> None:
     """Paint polygons into `mask` in place, later regions over earlier ones.
 
@@ -163,7 +163,7 @@ def paint_polygons(mask: Mask, points_px: Floats, ring_starts: Ints, region_star
     paint_planes(mask, no_planes, points_px, ring_starts, region_starts, values, plane_of)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def paint_planes(
     mask: Mask,
     planes: Bits,
@@ -223,7 +223,7 @@ def paint_planes(
         row_ends[top : bottom + 1] = 0
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def paint_ellipse(
     mask: Mask, x: float, y: float, radius_x: float, radius_y: float, cos: float, sin: float, value: int
 ) -> Ints:

@@ -15,8 +15,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from connectors.compiled import compiled
 
 Ints = NDArray[np.int64]
 Numbers = NDArray[np.int32]
@@ -53,7 +54,7 @@ def simplified(points: Numbers, ends: Ints, tolerance_px: float) -> tuple[Floats
     return halves / 2.0, new_ends
 
 
-@njit(cache=True)
+@compiled
 def _simplified(points: Numbers, ends: Ints, tolerance: float, room: int) -> tuple[Numbers, Ints]:
     """The same in half pixels; no ring's course has more points than `room`."""
     course, arc = np.empty((room, 3), np.int32), np.empty((room, 10))
@@ -81,7 +82,7 @@ def _simplified(points: Numbers, ends: Ints, tolerance: float, room: int) -> tup
     return vertices[:size], new_ends
 
 
-@njit(cache=True)
+@compiled
 def _lead_through_middles(points: Numbers, start: int, end: int, course: Numbers) -> tuple[int, bool]:
     """Write x, y in half pixels and kind of the points on a ring's course, from its first junction round to it again.
 
@@ -118,7 +119,7 @@ def _lead_through_middles(points: Numbers, start: int, end: int, course: Numbers
     return count, is_anchored
 
 
-@njit(cache=True)
+@compiled
 def _turn(course: Numbers, count: int, keep: Flags) -> None:
     """Turn the course to begin at the middle one of its kept points: a better start than an arbitrary one."""
     kept = np.flatnonzero(keep[:count])
@@ -126,7 +127,7 @@ def _turn(course: Numbers, count: int, keep: Flags) -> None:
     course[: count + 1] = np.concatenate((course[shift:count], course[: shift + 1]))
 
 
-@njit(cache=True)
+@compiled
 def _choose(
     course: Numbers, count: int, tolerance: float, keep: Flags, arc: Floats, arc_keep: Flags, previous: Numbers
 ) -> None:
@@ -151,7 +152,7 @@ def _choose(
             start = end
 
 
-@njit(cache=True)
+@compiled
 def _is_forward(course: Numbers, start: int, end: int) -> bool:
     """Whether the arc's own direction, which depends on its points alone, is from start to end."""
     while start < end:
@@ -162,7 +163,7 @@ def _is_forward(course: Numbers, start: int, end: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@compiled
 def _add_up(arc: Floats, size: int) -> None:
     """Write the sums."""
     s, sx, sy, sxx, sxy, syy = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
@@ -178,7 +179,7 @@ def _add_up(arc: Floats, size: int) -> None:
             syy += cracks * y * y
 
 
-@njit(cache=True)
+@compiled
 def _misfit(arc: Floats, i: int, j: int) -> float:
     """Sum over the cracks between points i and j of their middles' squared distances from the line through both."""
     x, y = arc[i, X] - arc[0, X], arc[i, Y] - arc[0, Y]
@@ -191,7 +192,7 @@ def _misfit(arc: Floats, i: int, j: int) -> float:
     return float(max(dx * dx * syy - 2.0 * dx * dy * sxy + dy * dy * sxx, 0.0) / (dx * dx + dy * dy))
 
 
-@njit(cache=True)
+@compiled
 def _shorten(arc: Floats, size: int, tolerance: float, reach: int, keep: Flags, previous: Numbers) -> None:
     """Of the arc's kept points keep those on the cheapest path from its first to its last."""
     arc[1:size, COST] = np.inf
@@ -205,7 +206,7 @@ def _shorten(arc: Floats, size: int, tolerance: float, reach: int, keep: Flags, 
         i = previous[i]
 
 
-@njit(cache=True)
+@compiled
 def _reach_out(arc: Floats, i: int, end: int, tolerance: float, keep: Flags, previous: Numbers) -> None:
     """Better the paths to those kept points behind i, as far as `end`, that a fitting segment from i leads to.
 
@@ -238,7 +239,7 @@ def _reach_out(arc: Floats, i: int, end: int, tolerance: float, keep: Flags, pre
                     return
 
 
-@njit(cache=True)
+@compiled
 def _encloses_nothing(course: Numbers, count: int, keep: Flags) -> bool:
     """Whether the ring of the kept points has no area, or runs the wrong way."""
     area2, last = np.int64(0), 0
@@ -249,7 +250,7 @@ def _encloses_nothing(course: Numbers, count: int, keep: Flags) -> bool:
     return bool(area2 <= 0)
 
 
-@njit(cache=True)
+@compiled
 def _straighten(vertices: Numbers, start: int, end: int) -> int:
     """Close up the ring from start to end without its points within a horizontal or vertical line; return its end."""
     left = start
