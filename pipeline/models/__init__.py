@@ -64,13 +64,13 @@ ARCHITECTURES = {
             Cost("", 1.8, 5.0),
             Cost("backbone: resnet50", 49.1, 121.4),
             Cost("backbone: resnet101", 68.1, 172.5),
-            Cost("decoder_stride: 2", 1.8, 5.7),
+            Cost("decoder_stride: 2", 1.8, 5.3),
         ),
     ),
     "efficientnet_lite0_fpn": Architecture(
         "efficientnet:EfficientNetFPN",
         "EfficientNet-Lite0 (2019) and a feature pyramid",
-        (Cost("", 3.3, 2.7), Cost("decoder_stride: 2", 3.4, 3.4)),
+        (Cost("", 3.3, 2.7), Cost("decoder_stride: 2", 3.3, 2.8)),
     ),
 }
 

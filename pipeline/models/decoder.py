@@ -1,14 +1,14 @@
 """Finer logits: features are enlarged step by step, each time joined with what the encoder saw at that size.
 
-As U-Net expands (Ronneberger et al. 2015), and DeepLabV3+ in one step (Chen et al., ECCV 2018): a pole of two pixels is
-less than one feature at a stride of 8, so its borders must come from finer ones.
+As feature pyramids do (Lin et al., CVPR 2017), here for logits: a pole of two pixels is less than one feature at a
+stride of 8, so its borders must come from finer ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -16,22 +16,23 @@ from pipeline.models.base import conv_norm_relu
 
 
 class Decoder(nn.Module):
-    """Bilinear enlargement, concatenation and a 3×3 convolution for each finer size; `outputs` are its channels."""
+    """For each finer size a 1×1 convolution, bilinear enlargement, the sum with the skip, and a 3×3 convolution.
+
+    The sum, where U-Net concatenates, halves the cost of the finest step, which is the dearest; `outputs` are the
+    channels of the last skip.
+    """
 
     def __init__(self, inputs: int, skips: Sequence[int]) -> None:
-        """`skips`: channels of the finer features, from coarse to fine; none of the steps leaves more than its skip."""
+        """`skips`: channels of the finer features, from coarse to fine."""
         super().__init__()
-        self.merge = nn.ModuleList()
-        channels = inputs
-        for skip in skips:
-            outputs = min(channels, skip)
-            self.merge.append(conv_norm_relu(channels + skip, outputs))
-            channels = outputs
-        self.outputs = channels
+        widths = [inputs, *skips]
+        self.narrow = nn.ModuleList(nn.Conv2d(before, after, 1) for before, after in pairwise(widths))
+        self.merge = nn.ModuleList(conv_norm_relu(skip, skip) for skip in skips)
+        self.outputs = widths[-1]
 
     def forward(self, features: Tensor, skips: Sequence[Tensor]) -> Tensor:
         """(N, inputs, h, w) and finer features, from coarse to fine → (N, outputs, H, W) at the finest size."""
-        for merge, skip in zip(self.merge, skips, strict=True):
-            larger = F.interpolate(features, skip.shape[-2:], mode="bilinear", align_corners=False)
-            features = merge(torch.cat([larger, skip], dim=1))
+        for narrow, merge, skip in zip(self.narrow, self.merge, skips, strict=True):
+            larger = F.interpolate(narrow(features), skip.shape[-2:], mode="bilinear", align_corners=False)
+            features = merge(larger + skip)
         return features
