@@ -82,11 +82,14 @@ class ClassMap:
 def label_config(class_map: ClassMap, image_field: str = "image", smart: bool = False) -> str:
     """The Label Studio label config (XML) with a polygon, rectangle, ellipse and brush control for every label.
 
-    `smart`: with the controls for smart clicks, too; the others then say that they are not (the editor's default).
+    `smart`: with the controls for smart clicks, too; the others then say that they are not (the editor's default), and
+    a heading tells the rows of labels apart.
     """
     view = ElementTree.Element("View")
     plain = {"smart": "false"} if smart else {}
     for tag, name, attributes in (*CONTROLS, *(SMART_CONTROLS if smart else ())):
+        if smart:
+            ElementTree.SubElement(view, "Header", {"value": name.replace("-", " ").capitalize(), "size": "6"})
         control = ElementTree.SubElement(view, tag, {"name": name, "toName": "image", **plain, **attributes})
         for entry in class_map.entries:
             ElementTree.SubElement(control, "Label", {"value": entry.name, "background": entry.color})

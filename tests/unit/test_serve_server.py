@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -140,3 +141,9 @@ def test_the_smart_label_config_keeps_the_plain_controls_plain():
     assert "smart" not in plain
     assert smart.count('smartOnly="true"') == 2 and smart.count('smart="false"') == 4
     assert LabelConfig.parse(smart) == LabelConfig.parse(plain)
+
+
+def test_headings_tell_the_rows_of_a_smart_label_config_apart():
+    config = label_config(ClassMap([ClassEntry("road", "#804080")]), smart=True)
+    headings = [header.get("value") for header in ElementTree.fromstring(config).iter("Header")]
+    assert headings == ["Polygon", "Rectangle", "Ellipse", "Brush", "Smart point", "Smart rectangle"]
