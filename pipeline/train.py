@@ -86,7 +86,7 @@ def train_in(team: Team, params: Params, folder: Path, progress: Progress) -> st
         version = save_best(BEST_DIR)
         return f"The best weights, {version} after epoch {state.best_epoch}, are kept: `train.start_from: {BEST_DIR}`."
 
-    with logging(team, options, folder, key) as log, explained(options, compute.device, keep_best):
+    with logging(team, options, folder, key) as log, explained(options, compute.device, team.size, keep_best):
         learner = Learner(options, network, criterion, team, options.epochs * batches.steps)
         fit(Run(options, network, batches, samples["val"], val_pairs, team, state_file, log, progress), learner, state)
     if not team.leads:

@@ -14,7 +14,9 @@ CPU_SIGNS = ("DefaultCPUAllocator", "not enough memory", "can't allocate memory"
 
 
 @contextmanager
-def explained(options: TrainParams, device: torch.device, keep_best: Callable[[], str]) -> Iterator[None]:
+def explained(
+    options: TrainParams, device: torch.device, processes: int, keep_best: Callable[[], str]
+) -> Iterator[None]:
     """Within it, memory that runs out raises ParamsError; its remedy, as every ParamsError's, ends in `keep_best()`."""
     try:
         yield
@@ -23,11 +25,11 @@ def explained(options: TrainParams, device: torch.device, keep_best: Callable[[]
     except (RuntimeError, MemoryError) as error:
         if not is_memory_short(error):
             raise
-        part = options.batch_size // options.accumulate
+        part = options.batch_size // (options.accumulate * processes)
         height, width = options.window_hw
         raise ParamsError(
             f"out of memory on {device} with {part} images of {height}x{width} at a time",
-            f"Raise `train.accumulate` (same result, in more parts), or lower `train.batch_size` or `train.crop_hw`. "
+            "Raise `train.accumulate` (parts of the same batch), or lower `train.batch_size` or `train.crop_hw`. "
             f"{keep_best()}".strip(),
         ) from None
 

@@ -86,7 +86,7 @@ def fit(run: Run, learner: Learner, state: TrainState) -> None:
 
 
 class Losses:
-    """The losses of an epoch's batches, read one batch late, so that a GPU always has the next one to do."""
+    """The losses of an epoch's batches, read from a GPU one batch late, so that it always has the next one to do."""
 
     def __init__(self, state: TrainState, epoch: int) -> None:
         self._state, self._epoch, self._unread = state, epoch, list[tuple[Tensor, Tensor]]()
