@@ -70,7 +70,7 @@ ARCHITECTURES = {
     "efficientnet_lite0_fpn": Architecture(
         "efficientnet:EfficientNetFPN",
         "EfficientNet-Lite0 (2019) and a feature pyramid",
-        (Cost("", 3.3, 2.7), Cost("decoder_stride: 2", 3.3, 2.8)),
+        (Cost("", 3.3, 2.7), Cost("decoder_stride: 2", 3.3, 3.0)),
     ),
 }
 

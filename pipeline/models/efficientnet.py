@@ -87,7 +87,7 @@ class EfficientNetFPN(Segmenter):
         self.decoder = Decoder(width, [finest] if options.decoder_stride == 2 else [])
         self.classify = nn.Conv2d(self.decoder.outputs, classes, 1)
         initialise(self)
-        initialise_classifier(self.classify)
+        initialise_classifier(self.classify, 0.1 if options.decoder_stride == 2 else 0.01)
 
     def heads_of_padded(self, images: Tensor) -> tuple[Tensor, ...]:
         """Logits, float32 (N, C, H, W)."""

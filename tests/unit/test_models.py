@@ -36,7 +36,7 @@ OPTIONS = [
     ("pspnet", {"width": 4, "backbone": "resnet50", "stem": "single", "output_stride": 16}),
     ("pspnet", {"width": 4, "stem": "single"}),
     ("pspnet", {"width": 8, "decoder_stride": 4}),
-    ("pspnet", {"width": 4, "backbone": "resnet50", "output_stride": 16, "decoder_stride": 2}),
+    ("pspnet", {"width": 8, "output_stride": 16, "decoder_stride": 2}),
     ("efficientnet_lite0_fpn", {"width": 8, "pyramid": 8, "decoder_stride": 2}),
 ]
 every = pytest.mark.parametrize(("architecture", "options"), OPTIONS, ids=str)
