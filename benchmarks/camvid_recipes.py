@@ -30,12 +30,23 @@ def augment(smallest: float, largest: float) -> list[dict[str, dict[str, Any]]]:
     ]
 
 
-FINE_PSPNET = {"architecture": "pspnet", "architecture_options": {"output_stride": 16, "decoder_stride": 2}}
+FINE_PSPNET = {
+    "architecture": "pspnet",
+    "architecture_options": {"output_stride": 16, "decoder_stride": 2},
+    "learning_rate": 3e-3,
+    "augment": augment(0.67, 1.5),
+}
+"""Half the cost of the default, and logits at a stride of 2, for what is thinner than the default's 8 pixels."""
+
 FINE_EFFICIENTNET = {
     "architecture": "efficientnet_lite0_fpn",
-    "architecture_options": {"pyramid": 48, "decoder_stride": 2},
+    "architecture_options": {"pyramid": 48, "decoder_stride": 4},
     "encoder_weights": "imagenet",
+    "augment": augment(0.75, 1.5),
 }
+WITH_LOVASZ = {"loss": {"cross_entropy": 1.0, "lovasz": 0.5}}
+"""Mean IU itself, in which a pole counts as much as the road; it makes a step of the small PSPNet 40 % dearer."""
+
 CONVERGED = {
     "crop_hw": [288, 384],
     "batch_size": 8,
@@ -52,9 +63,21 @@ FCN = {"architecture_options": {"norm": "batch"}, **CONVERGED}
 
 RECIPES = {
     "defaults": Recipe("the default parameters: a small PSPNet", {}),
-    "scratch10": Recipe("small PSPNet with a decoder, 10 minutes", {**FINE_PSPNET}, 0.55, 10),
-    "scratch30": Recipe("the same, 30 minutes", {**FINE_PSPNET}, 0.60, 30),
-    "imagenet10": Recipe("EfficientNet-Lite0 from ImageNet weights, 10 minutes", {**FINE_EFFICIENTNET}, 0.60, 10),
+    "scratch10": Recipe(
+        "small PSPNet with a decoder, 10 minutes", {**FINE_PSPNET, "epochs": 20, "validate_every": 4}, 0.55, 10
+    ),
+    "scratch30": Recipe(
+        "the same with Lovász loss, 30 minutes",
+        {**FINE_PSPNET, **WITH_LOVASZ, "epochs": 40},
+        0.60,
+        30,
+    ),
+    "imagenet10": Recipe(
+        "EfficientNet-Lite0 from ImageNet weights, 10 minutes",
+        {**FINE_EFFICIENTNET, **WITH_LOVASZ, "epochs": 13, "validate_every": 4},
+        0.60,
+        10,
+    ),
     "fcn32s": Recipe("FCN-32s from scratch, GPU", {"architecture": "fcn32s", **FCN}),
     "fcn16s": Recipe("FCN-16s from scratch, GPU", {"architecture": "fcn16s", **FCN}),
     "fcn8s": Recipe("FCN-8s from scratch, GPU", {"architecture": "fcn8s", **FCN}, 0.590),
