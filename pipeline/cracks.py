@@ -41,7 +41,8 @@ def outer_rings(mask: Mask, min_area_px: int) -> tuple[Mask, Ints, Ints, Numbers
     flat = padded.ravel()
     bounds = np.flatnonzero(flat[1:] != flat[:-1]) + 1
     runs = np.concatenate([[0], bounds, [flat.size]])
-    return _outer_rings(padded, runs, min_area_px)
+    shown, pixels, traced, areas, points, ends = _outer_rings(padded, runs, min_area_px)
+    return shown[traced], pixels[traced], areas, points, ends
 
 
 @compiled
@@ -55,9 +56,10 @@ def _root(parents: Numbers, i: int) -> int:
 @compiled
 def _numbered(flat: Mask, runs: Ints, width: int) -> tuple[Numbers, int]:
     """Component of each run, from runs[i] to runs[i + 1] in the flat image of that width; and how many there are."""
-    parents = np.arange(runs.size - 1).astype(np.int32)
+    parents = np.empty(runs.size - 1, np.int32)
     above = 0
     for i in range(parents.size):
+        parents[i] = i
         start, end = runs[i] - width, runs[i + 1] - width
         while runs[above + 1] <= start:
             above += 1
@@ -78,15 +80,30 @@ def _numbered(flat: Mask, runs: Ints, width: int) -> tuple[Numbers, int]:
 
 
 @compiled
-def _outer_rings(padded: Mask, runs: Ints, min_area_px: int) -> tuple[Mask, Ints, Ints, Numbers, Ints]:
+def _run_at(runs: Ints, place: int) -> int:
+    """Which run the pixel at a flat index is in."""
+    low, high = 0, runs.size - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        if runs[middle] <= place:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+@compiled
+def _outer_rings(padded: Mask, runs: Ints, min_area_px: int) -> tuple[Mask, Ints, Ints, Ints, Numbers, Ints]:
+    """As `outer_rings`, but values and own pixels of all components, and then which of them have rings."""
     width, flat = padded.shape[1], padded.ravel()
     numbers, count = _numbered(flat, runs, width)
-    firsts, pixels = np.full(count, -1, np.int64), np.zeros(count, np.int64)
+    firsts, pixels = np.zeros(count, np.int64), np.zeros(count, np.int64)
     for i in range(numbers.size):
-        if firsts[numbers[i]] < 0:
+        if pixels[numbers[i]] == 0:
             firsts[numbers[i]] = runs[i]
         pixels[numbers[i]] += runs[i + 1] - runs[i]
-    shown, below = np.full(count, VOID_INDEX, np.uint8), np.zeros(count, np.int64)
+    shown, below = np.empty(count, np.uint8), np.zeros(count, np.int64)
+    shown[0] = VOID_INDEX
     traced: Ints = np.empty(count, np.int64)
     areas, ends = np.empty(count, np.int64), np.empty(count, np.int64)
     outer = np.zeros(flat.size, np.uint8)
@@ -95,7 +112,7 @@ def _outer_rings(padded: Mask, runs: Ints, min_area_px: int) -> tuple[Mask, Ints
     for i in range(1, count):
         # What lies above the first pixel either holds the component in a hole or lies beside it in the same hole.
         above = firsts[i] - width
-        below[i] = numbers[np.searchsorted(runs, above, side="right") - 1]
+        below[i] = numbers[_run_at(runs, above)]
         if outer[above]:
             below[i] = below[below[i]]
         points, next_end, area = _follow(padded, firsts[i], outer, points, end)
@@ -105,15 +122,16 @@ def _outer_rings(padded: Mask, runs: Ints, min_area_px: int) -> tuple[Mask, Ints
             end = next_end
             traced[found], areas[found], ends[found] = i, area, end
             found += 1
-    traced = traced[:found]
-    return shown[traced], pixels[traced], areas[:found], points[:end], ends[:found]
+    return shown, pixels, traced[:found], areas[:found], points[:end], ends[:found]
 
 
 @compiled
 def _grown(array: Numbers) -> Numbers:
     """The array with room for as many rows again."""
-    larger = np.empty((2 * array.shape[0], array.shape[1]), array.dtype)
-    larger[: array.shape[0]] = array
+    larger = np.empty((2 * array.shape[0], array.shape[1]), np.int32)
+    for i in range(array.shape[0]):
+        for column in range(array.shape[1]):
+            larger[i, column] = array[i, column]
     return larger
 
 

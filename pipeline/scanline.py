@@ -249,7 +249,10 @@ def paint_ellipse(
                 mask[row, column] = value
             elif square <= 1.0 + bound:
                 if count == undecided.size:
-                    undecided = np.concatenate((undecided, undecided))
+                    larger: Ints = np.empty(2 * count, np.int64)
+                    for i in range(count):
+                        larger[i] = undecided[i]
+                    undecided = larger
                 undecided[count] = row * width + column
                 count += 1
     return undecided[:count]

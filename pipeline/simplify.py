@@ -59,7 +59,7 @@ def _simplified(points: Numbers, ends: Ints, tolerance: float, room: int) -> tup
     """The same in half pixels; no ring's course has more points than `room`."""
     course, arc = np.empty((room, 3), np.int32), np.empty((room, 10))
     keep, arc_keep, previous = np.empty(room, np.uint8), np.empty(room, np.uint8), np.empty(room, np.int32)
-    vertices, new_ends = np.empty((3 * points.shape[0], 2), np.int32), np.empty_like(ends)
+    vertices, new_ends = np.empty((3 * points.shape[0], 2), np.int32), np.empty(ends.size, np.int64)
     start, size = 0, 0
     for ring in range(ends.size):
         end, first = ends[ring], size
@@ -122,9 +122,17 @@ def _lead_through_middles(points: Numbers, start: int, end: int, course: Numbers
 @compiled
 def _turn(course: Numbers, count: int, keep: Flags) -> None:
     """Turn the course to begin at the middle one of its kept points: a better start than an arbitrary one."""
-    kept = np.flatnonzero(keep[:count])
-    shift = kept[kept.size // 2]
-    course[: count + 1] = np.concatenate((course[shift:count], course[: shift + 1]))
+    kept = 0
+    for i in range(count):
+        kept += keep[i]
+    shift, left = -1, kept // 2 + 1
+    while left > 0:
+        shift += 1
+        left -= keep[shift]
+    before = course[:count].copy()
+    for i in range(count + 1):
+        for column in range(3):
+            course[i, column] = before[(shift + i) % count, column]
 
 
 @compiled
@@ -195,8 +203,9 @@ def _misfit(arc: Floats, i: int, j: int) -> float:
 @compiled
 def _shorten(arc: Floats, size: int, tolerance: float, reach: int, keep: Flags, previous: Numbers) -> None:
     """Of the arc's kept points keep those on the cheapest path from its first to its last."""
-    arc[1:size, COST] = np.inf
     arc[0, COST] = 0.0
+    for i in range(1, size):
+        arc[i, COST] = math.inf
     for i in range(size - 1):
         if keep[i]:
             _reach_out(arc, i, min(size - 1, i + reach), tolerance, keep, previous)
