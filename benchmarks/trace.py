@@ -11,6 +11,7 @@ with more vertices than OpenCV; and unless tolerance 0 gives the masks back bit 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -74,9 +75,9 @@ def mean_iou(a: Mask, b: Mask) -> float:
     return float(np.mean([np.sum((a == c) & (b == c)) / np.sum((a == c) | (b == c)) for c in classes]))
 
 
-def _each(job: object, masks: list[Mask]) -> None:
+def each(job: Callable[[Mask], object], masks: list[Mask]) -> None:
     for mask in masks:
-        job(mask)  # type: ignore[operator]
+        job(mask)
 
 
 def main(folder: Path) -> None:
@@ -95,7 +96,7 @@ def main(folder: Path) -> None:
             np.mean([mean_iou(mask, paint(image, size_hw)) for mask, image in zip(masks, images, strict=True)])
             for paint, images in ((painted, ours), (painted_by_opencv, theirs))
         ]
-        jobs = {"maskloop": partial(_each, maskloop, masks), "OpenCV": partial(_each, opencv, masks)}
+        jobs = {"maskloop": partial(each, maskloop, masks), "OpenCV": partial(each, opencv, masks)}
         seconds = medians(jobs, ROUNDS)
         ratio = seconds["OpenCV"] / seconds["maskloop"]
         for index, (name, taken) in enumerate(seconds.items()):
