@@ -75,7 +75,7 @@ def mean_iou(a: Mask, b: Mask) -> float:
     return float(np.mean([np.sum((a == c) & (b == c)) / np.sum((a == c) | (b == c)) for c in classes]))
 
 
-def each(job: Callable[[Mask], object], masks: list[Mask]) -> None:
+def trace_all(job: Callable[[Mask], object], masks: list[Mask]) -> None:
     for mask in masks:
         job(mask)
 
@@ -96,7 +96,7 @@ def main(folder: Path) -> None:
             np.mean([mean_iou(mask, paint(image, size_hw)) for mask, image in zip(masks, images, strict=True)])
             for paint, images in ((painted, ours), (painted_by_opencv, theirs))
         ]
-        jobs = {"maskloop": partial(each, maskloop, masks), "OpenCV": partial(each, opencv, masks)}
+        jobs = {"maskloop": partial(trace_all, maskloop, masks), "OpenCV": partial(trace_all, opencv, masks)}
         seconds = medians(jobs, ROUNDS)
         ratio = seconds["OpenCV"] / seconds["maskloop"]
         for index, (name, taken) in enumerate(seconds.items()):
