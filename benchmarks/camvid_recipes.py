@@ -74,7 +74,7 @@ RECIPES = {
     ),
     "imagenet10": Recipe(
         "EfficientNet-Lite0 from ImageNet weights, 10 minutes",
-        {**FINE_EFFICIENTNET, **WITH_LOVASZ, "epochs": 13, "validate_every": 4},
+        {**FINE_EFFICIENTNET, **WITH_LOVASZ, "epochs": 8, "validate_every": 4},
         0.60,
         10,
     ),
