@@ -37,6 +37,7 @@ from schemas.manifest import CHAMPION_DIR
 from schemas.regions import Region
 from tests.live.conftest import login_of, missing, started
 from tests.live.editor import SELECTED, Editor, signed_in
+from tests.model_cards import model_card
 from tests.tiny_sam import write_tiny_sam
 
 CLASS_MAP = ClassMap([ClassEntry("road", "#804080"), ClassEntry("car", "#00008e")])
@@ -284,21 +285,8 @@ def test_the_next_tasks_were_embedded_ahead(connected: Connected):
 
 
 def test_the_champion_predicts_what_label_studio_retrieves(connected: Connected, server: Server):
-    class_map, options = CLASS_MAP, {"width": 4, "depth": 2}
-    card = checkpoint.ModelCard(
-        architecture="unet",
-        architecture_options=options,
-        classes=class_map.names,
-        class_map_digest=class_map.digest(),
-        size_hw=(48, 64),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.2, 0.2, 0.2),
-        data_sha256="0" * 64,
-        seed=0,
-        epoch=1,
-        val_mean_iu=None,
-    )
-    weights = build("unet", len(class_map), options).state_dict()
+    card = model_card(CLASS_MAP, (48, 64))
+    weights = build("unet", len(CLASS_MAP), card.architecture_options).state_dict()
     version = checkpoint.save(connected.folder / CHAMPION_DIR, weights, card).model_version
     selected = {"selectedItems": {"all": False, "included": connected.tasks[1:]}}
     path = f"/api/dm/actions?id=retrieve_tasks_predictions&project={connected.project}"

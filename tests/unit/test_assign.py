@@ -29,6 +29,7 @@ from schemas.manifest import ASSIGNED, ASSIGNED_SCHEMA, CHAMPION_DIR, PRELABEL_R
 from schemas.params import PrelabelParams, RasteriseParams
 from schemas.tasks import Annotation
 from tests.conftest import LEFT_HALF, Project, annotation, polygon, task
+from tests.model_cards import model_card
 
 SIZE_HW = (10, 20)
 CLASS_MAP = ClassMap([ClassEntry(name, "#000000") for name in ("road", "car", "tree")])
@@ -292,21 +293,9 @@ def test_an_unusable_pickle_is_counted_and_said(annotated_project: Project) -> N
 def crown(project: Project) -> str:
     """Give the project a champion with random weights; returns its version."""
     torch.manual_seed(0)
-    options, class_map = {"width": 4, "depth": 2}, project.params.class_map
-    card = checkpoint.ModelCard(
-        architecture="unet",
-        architecture_options=options,
-        classes=class_map.names,
-        class_map_digest=class_map.digest(),
-        size_hw=(32, 48),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.2, 0.2, 0.2),
-        data_sha256="0" * 64,
-        seed=0,
-        epoch=1,
-        val_mean_iu=None,
-    )
-    weights = build("unet", len(class_map), options).state_dict()
+    class_map = project.params.class_map
+    card = model_card(class_map)
+    weights = build("unet", len(class_map), card.architecture_options).state_dict()
     return checkpoint.save(project.folder / CHAMPION_DIR, weights, card).model_version
 
 

@@ -9,24 +9,13 @@ from pipeline import checkpoint
 from pipeline.models import build
 from schemas.errors import ClassMapError, DataError
 from schemas.labels import ClassEntry, ClassMap
+from tests.model_cards import model_card
 
 CLASS_MAP = ClassMap([ClassEntry("road", "#000000"), ClassEntry("car", "#ffffff")])
 
 
 def card():
-    return checkpoint.ModelCard(
-        architecture="unet",
-        architecture_options={"width": 4, "depth": 2},
-        classes=CLASS_MAP.names,
-        class_map_digest=CLASS_MAP.digest(),
-        size_hw=(32, 48),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.2, 0.2, 0.2),
-        data_sha256="0" * 64,
-        seed=0,
-        epoch=3,
-        val_mean_iu=0.5,
-    )
+    return model_card(CLASS_MAP, epoch=3, val_mean_iu=0.5)
 
 
 def model(seed):

@@ -13,6 +13,7 @@ from pipeline.export_model import METADATA, export_model
 from pipeline.models import build
 from schemas.errors import ClassMapError, DataError
 from schemas.labels import ClassEntry, ClassMap
+from tests.model_cards import model_card
 from tests.unit.test_models import SMALL
 
 CLASS_MAP = ClassMap([ClassEntry("road", "#000000"), ClassEntry("car", "#ffffff"), ClassEntry("tree", "#00ff00")])
@@ -25,19 +26,8 @@ def saved(folder, architecture):
     model = build(architecture, 3, SMALL[architecture])
     with torch.no_grad():
         model.train()(torch.randn(4, 3, *SIZE_HW))
-    card = checkpoint.ModelCard(
-        architecture=architecture,
-        architecture_options=SMALL[architecture],
-        classes=CLASS_MAP.names,
-        class_map_digest=CLASS_MAP.digest(),
-        size_hw=SIZE_HW,
-        mean=MEAN,
-        std=STD,
-        data_sha256="0" * 64,
-        seed=0,
-        epoch=1,
-        val_mean_iu=None,
-    )
+    options = {"architecture": architecture, "architecture_options": SMALL[architecture]}
+    card = model_card(CLASS_MAP, SIZE_HW, mean=MEAN, std=STD, **options)
     return model.eval(), checkpoint.save(folder, model.state_dict(), card)
 
 

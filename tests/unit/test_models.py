@@ -14,6 +14,7 @@ from pipeline.losses import Criterion
 from pipeline.models import ARCHITECTURES, build, overview
 from schemas.errors import ParamsError
 from schemas.labels import VOID_INDEX, ClassEntry, ClassMap
+from tests.model_cards import model_card
 
 SIZES_HW = [(32, 32), (37, 51), (64, 33), (180, 240)]
 SMALL = {
@@ -119,19 +120,7 @@ def test_a_model_folder_gives_the_network_back(architecture, options, tmp_path):
     class_map = ClassMap([ClassEntry(name, "#000000") for name in ("road", "car", "tree")])
     model = make(architecture, options, classes=3).train()
     model(torch.rand(2, 3, 64, 64))  # moves the running statistics
-    card = checkpoint.ModelCard(
-        architecture=architecture,
-        architecture_options=options,
-        classes=class_map.names,
-        class_map_digest=class_map.digest(),
-        size_hw=(64, 64),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.2, 0.2, 0.2),
-        data_sha256="0" * 64,
-        seed=0,
-        epoch=1,
-        val_mean_iu=None,
-    )
+    card = model_card(class_map, (64, 64), architecture=architecture, architecture_options=options)
     checkpoint.save(tmp_path, model.state_dict(), card)
     loaded, _ = checkpoint.load(tmp_path, class_map)
     image = torch.rand(1, 3, 50, 50)

@@ -20,6 +20,7 @@ from schemas.errors import DataError, ParamsError
 from schemas.labels import ClassEntry, ClassMap
 from schemas.manifest import CHALLENGER_DIR
 from schemas.params import TrainParams
+from tests.model_cards import model_card
 from tests.unit.drawn_project import draw_project, drawn_params
 
 CLASS_MAP = ClassMap([ClassEntry("road", "#000000"), ClassEntry("car", "#ffffff")])
@@ -246,19 +247,7 @@ def test_a_fetched_file_must_have_the_hash_of_its_name(tmp_path, monkeypatch):
 
 
 def save(folder, architecture, model, options, class_map=CLASS_MAP):
-    card = checkpoint.ModelCard(
-        architecture=architecture,
-        architecture_options=options,
-        classes=class_map.names,
-        class_map_digest=class_map.digest(),
-        size_hw=(64, 64),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.2, 0.2, 0.2),
-        data_sha256="0" * 64,
-        seed=0,
-        epoch=1,
-        val_mean_iu=None,
-    )
+    card = model_card(class_map, (64, 64), architecture=architecture, architecture_options=options)
     return checkpoint.save(folder, model.state_dict(), card)
 
 

@@ -21,8 +21,7 @@ from schemas.errors import ClassMapError, DataError
 from schemas.manifest import CHAMPION_DIR, PREDICTIONS_DIR, PREDICTIONS_SCHEMA
 from schemas.regions import Region
 from tests.conftest import WHOLE, Project, annotation, polygon, task
-
-OPTIONS = {"width": 4, "depth": 2}
+from tests.model_cards import model_card
 
 
 class Said(Silent):
@@ -49,20 +48,8 @@ def pulled(project: Project) -> Project:
     pull(project.params, project.folder, Silent(), Credentials())
     torch.manual_seed(0)
     class_map = project.params.class_map
-    card = checkpoint.ModelCard(
-        architecture="unet",
-        architecture_options=OPTIONS,
-        classes=class_map.names,
-        class_map_digest=class_map.digest(),
-        size_hw=(32, 48),
-        mean=(0.5, 0.5, 0.5),
-        std=(0.2, 0.2, 0.2),
-        data_sha256="0" * 64,
-        seed=0,
-        epoch=1,
-        val_mean_iu=None,
-    )
-    weights = build("unet", len(class_map), OPTIONS).state_dict()
+    card = model_card(class_map)
+    weights = build("unet", len(class_map), card.architecture_options).state_dict()
     weights["classify.weight"] -= weights["classify.weight"].mean(dim=1, keepdim=True)  # else one class wins everywhere
     checkpoint.save(project.folder / CHAMPION_DIR, weights, card)
     return project
