@@ -29,8 +29,14 @@ CROSSING_ERROR = 2.0**-49
 ELLIPSE_ERROR = 2.0**-48
 """Bound on the error of u² + v² relative to (1 + (|dx| + |dy|) / radius)²: 22 roundings of 2⁻⁵³, and some."""
 
+BAND_PX = 2**17
+"""Pixels painted by all regions before the next ones are: less than fits into a processor's second cache."""
+
+MOST_CROSSINGS = 2**18
+"""Crossings that wait to be painted together, unless one region has more."""
+
 MANY_CROSSINGS = 32
-"""Rows with more crossings are painted by a parity sweep, others by sorting."""
+"""Rows with more crossings are sorted by counting, others by insertion."""
 
 
 @compiled
@@ -101,50 +107,60 @@ def _first_column(t: float, bound: float, ax: float, ay: float, bx: float, by: f
 
 
 @compiled
-def _paint_span(mask: Mask, planes: Bits, plane: int, row: int, start: int, end: int, value: int) -> None:
-    """Paint the columns start .. end of a row, in the mask and, unless it is -1, in a plane of bits."""
-    mask[row, start:end].fill(np.uint8(value))
-    if plane >= 0 and end > start:
-        set_bits(planes[plane, row], start, end)
-
-
-@compiled
-def _sweep_row(mask: Mask, planes: Bits, plane: int, row: int, columns: Columns, value: int) -> None:
-    """Paint what an odd number of crossings lie left of; for rows with many crossings."""
-    width = mask.shape[1]
-    toggles = np.zeros(width + 1, np.uint8)
+def _sort_many(columns: Columns, width: int) -> None:
+    """Sort the crossings of a row, 0 .. width, by counting."""
+    counts = np.zeros(width + 1, np.int32)
     for column in columns:
-        toggles[column] ^= 1
-    start, inside = 0, 0
-    for column in range(width):
-        if toggles[column]:
-            if inside:
-                _paint_span(mask, planes, plane, row, start, column, value)
-            start, inside = column, 1 - inside
-    if inside:
-        _paint_span(mask, planes, plane, row, start, width, value)
+        counts[column] += 1
+    place = 0
+    for column in range(width + 1):
+        for _ in range(counts[column]):
+            columns[place] = column
+            place += 1
 
 
 @compiled
 def _paint_rows(
-    mask: Mask, planes: Bits, plane: int, top: int, bottom: int, columns: Columns, row_ends: Ints, value: int
+    mask: Mask, planes: Bits, plane: int, top: int, bottom: int, columns: Columns, starts: Ints, value: int
 ) -> None:
-    """Paint between the 1st and 2nd, 3rd and 4th … crossing of each row; a row's crossings come in any order."""
-    start = 0
+    """Paint between the 1st and 2nd, 3rd and 4th … crossing of each row; a row's crossings come in any order.
+
+    Those of row top + i are columns[starts[i]] .. columns[starts[i + 1]].
+    """
     for row in range(top, bottom):
-        end = row_ends[row]
+        start, end = starts[row - top], starts[row - top + 1]
         if end - start > MANY_CROSSINGS:
-            _sweep_row(mask, planes, plane, row, columns[start:end], value)
-            start = end
-        for i in range(start + 1, end):
-            column, j = columns[i], i
-            while j > start and columns[j - 1] > column:
-                columns[j] = columns[j - 1]
-                j -= 1
-            columns[j] = column
+            _sort_many(columns[start:end], mask.shape[1])
+        else:
+            for i in range(start + 1, end):
+                column, j = columns[i], i
+                while j > start and columns[j - 1] > column:
+                    columns[j] = columns[j - 1]
+                    j -= 1
+                columns[j] = column
         for i in range(start, end, 2):
-            _paint_span(mask, planes, plane, row, columns[i], columns[i + 1], value)
-        start = end
+            mask[row, columns[i] : columns[i + 1]] = value
+            if plane >= 0 and columns[i] < columns[i + 1]:
+                set_bits(planes[plane, row], columns[i], columns[i + 1])
+
+
+@compiled
+def _paint_bands(
+    mask: Mask, planes: Bits, plane_of: Ints, extents: Ints, first: int, columns: Columns, starts: Ints, values: Mask
+) -> None:
+    """Paint the regions from `first` on, as many as `extents` has, one band of rows after the other.
+
+    A band stays in the processor's cache while all regions paint it. Of each region `extents` holds the top row, the
+    bottom row + 1, and where in `starts` its rows begin.
+    """
+    height, width = mask.shape
+    band = max(BAND_PX // width, 1)
+    for begin in range(0, height, band):
+        for i in range(extents.shape[0]):
+            top, bottom = max(extents[i, 0], begin), min(extents[i, 1], begin + band)
+            if top < bottom:
+                region_starts = starts[extents[i, 2] + top - extents[i, 0] :]
+                _paint_rows(mask, planes, plane_of[first + i], top, bottom, columns, region_starts, values[first + i])
 
 
 @compiled
@@ -182,7 +198,9 @@ def paint_planes(
     for point in range(rows.size):
         rows[point] = _first_row(points_px[point, 1], height)
     row_ends = np.zeros(height + 1, np.int64)
-    columns = np.empty(4096, np.int32)
+    columns, starts = np.empty(MOST_CROSSINGS, np.int32), np.empty(max(MOST_CROSSINGS, height + 1), np.int64)
+    extents = np.empty((values.size, 3), np.int64)
+    first, crossings, used = 0, 0, 0  # of the regions that wait to be painted together
     for region in range(values.size):
         rings = range(region_starts[region], region_starts[region + 1])
         # Rows that the region's edges begin and cease to cross …
@@ -197,14 +215,28 @@ def paint_planes(
                     row_ends[row] += 1
                     row_ends[end] -= 1
                     top, bottom = min(top, row), max(bottom, end)
-        # … become the places in `columns` where each row's crossings start …
-        crossings, total = 0, 0
+        bottom = max(top, bottom)
+        total, crossed = 0, 0
         for row in range(top, bottom):
-            crossings += row_ends[row]
-            row_ends[row] = total
-            total += crossings
-        if total > columns.size:
-            columns = np.empty(2 * total, np.int32)
+            crossed += row_ends[row]
+            total += crossed
+        if crossings + total > columns.size or used + bottom - top >= starts.size:
+            _paint_bands(mask, planes, plane_of, extents[first:region], first, columns, starts, values)
+            first, crossings, used = region, 0, 0
+            if total > columns.size:
+                columns = np.empty(total, np.int32)
+        extents[region, 0], extents[region, 1], extents[region, 2] = top, bottom, used
+        # … become the places in `columns` where each row's crossings start …
+        crossed, end = 0, crossings
+        for row in range(top, bottom):
+            crossed += row_ends[row]
+            row_ends[row] = end
+            starts[used] = end
+            used += 1
+            end += crossed
+        starts[used] = end
+        used += 1
+        crossings += total
         # … and, as the crossings are put there, end.
         for ring in rings:
             previous = ring_starts[ring + 1] - 1
@@ -219,8 +251,8 @@ def paint_planes(
                     t = ax + (row + 0.5 - ay) * slope - 0.5
                     columns[row_ends[row]] = _first_column(t, bound, ax, ay, bx, by, row + 0.5, width)
                     row_ends[row] += 1
-        _paint_rows(mask, planes, plane_of[region], top, bottom, columns, row_ends, values[region])
         row_ends[top : bottom + 1] = 0
+    _paint_bands(mask, planes, plane_of, extents[first:], first, columns, starts, values)
 
 
 @compiled
