@@ -125,10 +125,12 @@ def read_batch(tasks_dir: Path, batch: Batch) -> Iterator[Row]:
     with open_table(_path(tasks_dir, batch.part), TASKS_SCHEMA) as file:
         for group, task_ids in batch.groups.items():
             table = file.read_row_group(group, use_threads=False)
+            few = table.to_batches(SLICE_TASKS)
             if len(task_ids) < len(table):
-                table = table.filter(pc.is_in(table["task_id"], pa.array(task_ids, pa.int64())))
-            for few in table.to_batches(SLICE_TASKS):
-                yield from few.to_pylist()
+                places = pc.index_in(pa.array(task_ids, pa.int64()), table["task_id"].combine_chunks())
+                few = [table.slice(place, 1) for place in places.to_pylist()]
+            for each in few:
+                yield from each.to_pylist()
 
 
 def tidy(tasks_dir: Path, parts: set[int]) -> None:
