@@ -3,8 +3,8 @@
     python -m benchmarks.raster [CAMVID_FOLDER]
 
 At 480×360, and enlarged to 1080p and 12 MP. Interleaved rounds, medians, one thread. Each peer gets its own input
-format ready-made and paints into a mask of void; only that is timed. Fails below 1.3× cv2.fillPoly, 10× rasterio or
-50× pycocotools. rasterio and supervision take part where they are installed.
+format ready-made and paints on one canvas, cleared to void before each image; only that is timed. Fails below 1.3×
+cv2.fillPoly, 10× rasterio or 50× pycocotools. rasterio and supervision take part where they are installed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pipeline.scanline import paint_polygons
 from schemas.labels import VOID_INDEX
 
 IMAGES = {"480×360": 20, "1080p": 6, "12 MP": 2}
-ROUNDS = 5
+ROUNDS = 9
 AT_LEAST = {"cv2.fillPoly": 1.3, "rasterio": 10, "pycocotools": 50}
 
 Mask = NDArray[np.uint8]
@@ -111,9 +111,10 @@ PAINTERS = {
 }
 
 
-def paint_all(draws: Sequence[Draw], size_hw: tuple[int, int]) -> None:
+def paint_all(draws: Sequence[Draw], canvas: Mask) -> None:
     for draw in draws:
-        draw(np.full(size_hw, VOID_INDEX, np.uint8))
+        canvas.fill(VOID_INDEX)
+        draw(canvas)
 
 
 def main(folder: Path) -> None:
@@ -129,8 +130,9 @@ def main(folder: Path) -> None:
         polygons, points = sum(map(len, outlines)), sum(len(outline) for image in outlines for outline, _ in image)
         count = len(outlines)
         print(f"{size}: {count} images, {polygons / count:.0f} polygons and {points / count:.0f} points each")
+        canvas = np.empty(size_hw, np.uint8)
         jobs = {
-            name: partial(paint_all, [painter(image) for image in outlines], size_hw)
+            name: partial(paint_all, [painter(image) for image in outlines], canvas)
             for name, painter in painters.items()
         }
         seconds = medians(jobs, ROUNDS)
