@@ -50,6 +50,9 @@ MEASURES = {
     "pixel_accuracy": "Pixel accuracy",
     "mean_accuracy": "Mean accuracy",
     "frequency_weighted_iu": "Frequency-weighted IU",
+    "boundary_iou": "Boundary IoU",
+    "boundary_f1": "Boundary F1",
+    "expected_calibration_error": "Calibration error (low is good)",
 }
 METRIC_NAMES = {"miou": "mean IU"}
 SHOWN_REJECTS = 50
