@@ -94,9 +94,10 @@ class Editor:
         self.page.wait_for_timeout(200)
 
     def click(self, *points: Point) -> None:
-        """Click each point."""
+        """Click each point, once the editor has had time to see what the mouse is over."""
         for point in points:
-            self.page.mouse.move(*self._at(point))
+            self.page.mouse.move(*self._at(point), steps=4)
+            self.page.wait_for_timeout(150)
             self.page.mouse.down()
             self.page.wait_for_timeout(30)
             self.page.mouse.up()
@@ -135,12 +136,6 @@ class Editor:
                     return
                 self.page.wait_for_timeout(100)
         raise AssertionError(f"clicked {point}, but not: {condition}")
-
-    def bend(self, vertex: Point) -> None:
-        """Make a vertex of the path just drawn one with handles."""
-        self.page.keyboard.down("Shift")
-        self._insist(vertex, f"{SELECTED}.regions.at(-1).vertices.some(vertex => vertex.isBezier)")
-        self.page.keyboard.up("Shift")
 
     def note(self, number: int, text: str) -> None:
         """Write a region's meta text."""
