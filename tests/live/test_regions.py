@@ -116,29 +116,6 @@ def draw(editor: Editor) -> None:
     editor.nest(0, 1)
 
 
-def test_what_is_drawn_is_the_mask(regions: RegionProject, page: Page, tmp_path: Path):
-    task = regions.tasks()[0]["id"]
-    editor = Editor(page, regions.server.url, regions.number, task, regions=0)
-    draw(editor)
-    assert editor.kinds() == Counter({"polygonlabels": 2} | {f"{tool}labels": 1 for tool in DRAWN[1:]})
-    hole, outer = editor.serialised()[:2]
-    assert (hole["parentID"], hole["meta"]["text"]) == (outer["id"], ["hole"])
-    shown = editor.shown(SIZE_HW)
-    editor.submit()
-
-    mask = regions.masks(tmp_path)[task]
-
-    for index, tool in enumerate(DRAWN):
-        places = boxes(PLACES[tool])
-        assert not ((mask == index) & ~places).any(), tool
-        filled = boxes([(*INNER[0], *INNER[2])]) & (tool == "polygon")  # the editor shows it as a region of its own
-        assert farthest((mask == index) | filled, shown & places) <= 3, tool  # vertices are shown white
-    polygon, rectangle, ellipse, *_ = (mask == index for index in range(len(DRAWN)))
-    assert farthest(polygon, inside(OUTER) & ~inside(INNER)) <= 1
-    assert farthest(rectangle, turned_rectangle((60, 30), (60, 30), 30)) <= 1
-    assert farthest(ellipse, turned_ellipse((180, 65), (40, 20), 20)) <= 1
-
-
 def test_what_was_imported_is_shown_and_comes_back_the_same(regions: RegionProject, page: Page, tmp_path: Path):
     task = regions.tasks()[1]
     before = regions.masks(tmp_path)[task["id"]]
@@ -160,6 +137,29 @@ def test_what_was_imported_is_shown_and_comes_back_the_same(regions: RegionProje
     assert updated["updated_at"] > task["annotations"][0]["updated_at"]
     np.testing.assert_array_equal(regions.masks(tmp_path)[task["id"]], before)
     assert set(np.unique(before)) == {*range(len(TOOLS)), 255}
+
+
+def test_what_is_drawn_is_the_mask(regions: RegionProject, page: Page, tmp_path: Path):
+    task = regions.tasks()[0]["id"]
+    editor = Editor(page, regions.server.url, regions.number, task, regions=0)
+    draw(editor)
+    assert editor.kinds() == Counter({"polygonlabels": 2} | {f"{tool}labels": 1 for tool in DRAWN[1:]})
+    hole, outer = editor.serialised()[:2]
+    assert (hole["parentID"], hole["meta"]["text"]) == (outer["id"], ["hole"])
+    shown = editor.shown(SIZE_HW)
+    editor.submit()
+
+    mask = regions.masks(tmp_path)[task]
+
+    for index, tool in enumerate(DRAWN):
+        places = boxes(PLACES[tool])
+        assert not ((mask == index) & ~places).any(), tool
+        filled = boxes([(*INNER[0], *INNER[2])]) & (tool == "polygon")  # the editor shows it as a region of its own
+        assert farthest((mask == index) | filled, shown & places) <= 3, tool  # vertices are shown white
+    polygon, rectangle, ellipse, *_ = (mask == index for index in range(len(DRAWN)))
+    assert farthest(polygon, inside(OUTER) & ~inside(INNER)) <= 1
+    assert farthest(rectangle, turned_rectangle((60, 30), (60, 30), 30)) <= 1
+    assert farthest(ellipse, turned_ellipse((180, 65), (40, 20), 20)) <= 1
 
 
 def imported_result() -> list[dict[str, Any]]:
