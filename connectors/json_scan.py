@@ -40,6 +40,7 @@ def blanks(text: Bytes, at: int) -> int:
 
 @compiled
 def next_is(text: Bytes, at: int, character: int) -> bool:
+    """Whether `character` stands at a position; no at -1 and behind the end."""
     return 0 <= at < text.size and text[at] == character
 
 
@@ -64,6 +65,7 @@ def string_end(text: Bytes, at: int) -> int:
 
 @compiled
 def equals(text: Bytes, start: int, end: int, word: Bytes) -> bool:
+    """Whether text[start:end] is `word`."""
     if end - start != word.size:
         return False
     for i in range(word.size):  # noqa: SIM110 - numba compiles no generators
