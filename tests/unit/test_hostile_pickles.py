@@ -51,7 +51,7 @@ def refused(folder: Path, content: bytes, expected: str) -> None:
         read_sam_pickle(path)
     assert "hostile.pkl" in str(caught.value) and caught.value.remedy
     assert os.listdir(folder) == ["hostile.pkl"]  # noqa: PTH208
-    assert time.process_time() - started < 20
+    assert time.process_time() - started < 2
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - peak < 64 * 1024  # kB
 
 
