@@ -51,10 +51,11 @@ def opencv(mask: Mask) -> Outlines:
 
 
 def painted(outlines: Outlines, size_hw: tuple[int, int]) -> Mask:
-    mask = np.full(size_hw, VOID_INDEX, np.uint8)
+    mask = np.empty(size_hw, np.uint8)
     points = np.concatenate([rings[0] for rings, _ in outlines])
     starts = np.cumsum([0, *(len(rings[0]) for rings, _ in outlines)])
-    paint_polygons(mask, points, starts, np.arange(starts.size), np.array([value for _, value in outlines], np.uint8))
+    values = np.array([value for _, value in outlines], np.uint8)
+    paint_polygons(mask, VOID_INDEX, points, starts, np.arange(starts.size), values)
     return mask
 
 

@@ -75,8 +75,8 @@ class Painter:
         plane_of = np.full(VOID_INDEX + 1, -1, np.int64)
         plane_of[classes] = np.arange(classes.size)
         planes = empty_planes(classes.size, size_hw)
-        mask = self._unlabelled(size_hw)
-        paint_planes(mask, planes, points, starts, np.arange(starts.size), values, plane_of[values])
+        mask = np.empty(size_hw, np.uint8)
+        paint_planes(mask, self._background, planes, points, starts, np.arange(starts.size), values, plane_of[values])
         conflict = Contested.of(planes, classes.tolist(), size_hw)
         return Painted(self._with_void(mask, conflict), values.size, conflict, [])
 
@@ -93,16 +93,13 @@ class Painter:
         conflict = contested(stack, size_hw)
         return Painted(self._with_void(mask, conflict), len(regions), conflict, rejects, passed_over)
 
-    def _unlabelled(self, size_hw: tuple[int, int]) -> NDArray[np.uint8]:
-        return np.full(size_hw, self._background, np.uint8)
-
     def _with_void(self, mask: NDArray[np.uint8], conflict: Contested) -> NDArray[np.uint8]:
         if self._params.overlap == "void":
             mask[conflict.pixels] = VOID_INDEX
         return mask
 
     def _paint(self, regions: list[Region], size_hw: tuple[int, int]) -> tuple[NDArray[np.uint8], Stack]:
-        mask = self._unlabelled(size_hw)
+        mask = np.full(size_hw, self._background, np.uint8)
         stack = stacked(regions, self._class_map, self._params.overlap, size_hw)
         paint(mask, stack)
         return mask, stack

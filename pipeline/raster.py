@@ -10,7 +10,7 @@ edge to what lies below, so polygons that share an edge never overlap and never 
                                 # # # # .         bottom and right edges are out)
                                 . . . . .
 
-The decision is exact: see `pipeline.scanline`.
+The decision is exact: see `pipeline.crossings`.
 """
 
 from __future__ import annotations
@@ -25,9 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.bitmask import decode_bitmask
+from pipeline.crossings import Floats
 from pipeline.curves import flatten
+from pipeline.ellipse import paint_ellipse
 from pipeline.rle import decode_brush
-from pipeline.scanline import Floats, Ints, Mask, paint_ellipse, paint_polygons
+from pipeline.scanline import KEEP, Ints, Mask, paint_polygons
 from schemas.regions import Bitmask, Brush, Ellipse, Polygon, Rectangle, Region, Vector
 
 
@@ -68,8 +70,8 @@ def _cos_sin(degrees: float) -> tuple[float, float]:
 
 def fill_polygon(size_hw: tuple[int, int], rings: Sequence[Floats]) -> NDArray[np.bool_]:
     """Pixels of the polygon that the rings (float64 (N, 2) pixels each) bound together by even-odd; bool (H, W)."""
-    mask = np.zeros(size_hw, np.uint8)
-    paint_polygons(mask, *_joined(rings), np.array([0, len(rings)]), np.ones(1, np.uint8))
+    mask = np.empty(size_hw, np.uint8)
+    paint_polygons(mask, 0, *_joined(rings), np.array([0, len(rings)]), np.ones(1, np.uint8))
     return mask.view(np.bool_)
 
 
@@ -125,14 +127,19 @@ def _size_hw(mask: Mask) -> tuple[int, int]:
     return height, width
 
 
+def _paint_rings(mask: Mask, points: Floats, starts: Ints, values: Sequence[int]) -> None:
+    """Paint rings, each a region of its own, over what `mask` holds."""
+    paint_polygons(mask, KEEP, points, starts, np.arange(starts.size), np.array(values, np.uint8))
+
+
 def _paint_polygons(mask: Mask, shapes: Sequence[Polygon], values: Sequence[int]) -> None:
     points, starts = _joined([shape.points_pct for shape in shapes])
-    paint_polygons(mask, points_px(points, _size_hw(mask)), starts, np.arange(starts.size), np.array(values, np.uint8))
+    _paint_rings(mask, points_px(points, _size_hw(mask)), starts, values)
 
 
 def _paint_rectangles(mask: Mask, shapes: Sequence[Rectangle], values: Sequence[int]) -> None:
     points, starts = _joined([rectangle_px(shape, _size_hw(mask)) for shape in shapes])
-    paint_polygons(mask, points, starts, np.arange(starts.size), np.array(values, np.uint8))
+    _paint_rings(mask, points, starts, values)
 
 
 def _paint_ellipses(mask: Mask, shapes: Sequence[Ellipse], values: Sequence[int]) -> None:
@@ -176,7 +183,7 @@ def _paint_bitmasks(mask: Mask, shapes: Sequence[Bitmask], values: Sequence[int]
 def _paint_vectors(mask: Mask, shapes: Sequence[Vector], values: Sequence[int]) -> None:
     size_hw = _size_hw(mask)
     points, starts = _joined([flatten(points_px(shape.curves_pct, size_hw)) for shape in shapes])
-    paint_polygons(mask, points, starts, np.arange(starts.size), np.array(values, np.uint8))
+    _paint_rings(mask, points, starts, values)
 
 
 PAINTERS: dict[type, Callable[[Mask, Sequence[Any], Sequence[int]], None]] = {

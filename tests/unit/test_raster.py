@@ -26,6 +26,8 @@ def assert_exact(size_hw, rings):
 
 # Coordinates that meet centres often, miss them by one rounding, or lie far away.
 grid = st.integers(-4, 24).map(lambda n: n / 2)
+fine_grid = st.integers(-2 * 64, 12 * 64).map(lambda n: n / 64)
+reach = st.tuples(st.sampled_from([-1, 1]), st.integers(-3, 3)).map(lambda pair: pair[0] * (2.0**19 + pair[1] / 64))
 near_grid = st.tuples(grid, st.integers(-2, 2)).map(lambda pair: pair[0] + pair[1] * max(math.ulp(pair[0]), 2.0**-90))
 anywhere = st.floats(-1e3, 1e3).map(lambda x: x if abs(x) > 1e-140 else 0.0)
 extreme = st.tuples(st.sampled_from([-1.0, 1.0]), st.floats(1.0, 10.0), st.integers(-130, 130)).map(
@@ -48,6 +50,12 @@ def test_equals_rational_arithmetic(rings):
 @settings(max_examples=300, deadline=None)
 @given(rings_of(grid))
 def test_equals_rational_arithmetic_on_centres(rings):
+    assert_exact(SIZE_HW, rings)
+
+
+@settings(max_examples=300, deadline=None)
+@given(rings_of(st.one_of(fine_grid, fine_grid, grid, reach)))
+def test_equals_rational_arithmetic_where_determinants_have_no_error(rings):
     assert_exact(SIZE_HW, rings)
 
 
@@ -127,11 +135,18 @@ def test_later_regions_lie_on_top_and_nothing_else_is_touched():
     mask = np.full((6, 8), 255, np.uint8)
     square = np.array([(1, 1), (5, 1), (5, 5), (1, 5)], np.float64)
     points = np.concatenate([square, square + 1])
-    raster.paint_polygons(mask, points, np.array([0, 4, 8]), np.array([0, 1, 2]), np.array([3, 7], np.uint8))
+    values = np.array([3, 7], np.uint8)
+    raster.paint_polygons(mask, raster.KEEP, points, np.array([0, 4, 8]), np.arange(3), values)
     expected = np.full((6, 8), 255, np.uint8)
     expected[1:5, 1:5] = 3
     expected[2:6, 2:6] = 7
     np.testing.assert_array_equal(mask, expected)
+    raster.paint_polygons(mask, 9, points[:4], np.array([0, 4]), np.arange(2), values[:1])
+    expected[:] = 9
+    expected[1:5, 1:5] = 3
+    np.testing.assert_array_equal(mask, expected)
+    raster.paint_polygons(mask, 4, points[:0], np.array([0]), np.array([0]), values[:0])
+    assert (mask == 4).all()
 
 
 def test_rectangle_turns_clockwise_about_its_top_left_corner_in_pixels():

@@ -25,7 +25,7 @@ def painted(regions, size_hw):
         starts = np.cumsum([0, *(len(region.points_px) for region in regions)])
         values = np.array([region.class_index for region in regions], np.uint8)
         points = np.concatenate([region.points_px for region in regions])
-        raster.paint_polygons(mask, points, starts, np.arange(starts.size), values)
+        raster.paint_polygons(mask, raster.KEEP, points, starts, np.arange(starts.size), values)
     return mask
 
 
