@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.types import unliteral
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -31,5 +32,11 @@ numba.config.CACHE_DIR = str(cache / f"numba-{sources_digest(PACKAGES)}")  # typ
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function when it is first called, or take it from the cache. It runs without the interpreter's lock."""
-    return cast(Function, numba.njit(cache=True, nogil=True)(function))
+    """Compile a function when it is first called, or take it from the cache. It runs without the interpreter's lock.
+
+    Once for each combination of argument types, but not, as numba does, for each constant that compiled code passes.
+    """
+    dispatcher: Any = numba.njit(cache=True, nogil=True)(function)
+    compile_for = dispatcher.compile
+    dispatcher.compile = lambda types: compile_for(tuple(map(unliteral, types)))
+    return cast(Function, dispatcher)
