@@ -1,6 +1,6 @@
 """The whole rasterise stage: tasks on disk → masks and manifest; full, delta and no-op runs, memory, and two peers.
 
-    python -m benchmarks.rasterise [--dense] [--tasks 10000] [--folder FOLDER]
+    python -m benchmarks.rasterise [--dense] [--tasks 10000] [--without-peers] [--folder FOLDER]
 
 Draws a project of polygons and runs the stage in processes of its own: on one core, on all, after 1 % of the tasks
 changed, and with nothing new. Fails unless the delta leaves what a full rebuild leaves, byte for byte, and writes only
@@ -224,7 +224,7 @@ def clear(folder: Path) -> None:
         path.unlink()
 
 
-def main(scene: Scene, folder: Path, tasks: int) -> None:
+def main(scene: Scene, folder: Path, tasks: int, with_peers: bool) -> None:
     print(f"{tasks} tasks of {scene}, in {folder}", flush=True)
     for task_id in range(tasks):
         write_bytes(folder / IMAGES_DIR / f"{task_id}.png", b"not read")
@@ -251,8 +251,10 @@ def main(scene: Scene, folder: Path, tasks: int) -> None:
     clear(folder)
     measured(stage, folder, every)
     rebuilt = outputs(folder)
-    write_exports(scene, folder, tasks)
-    for name, job, count in (("json + PIL", script, tasks), ("converter", converter, min(tasks, CONVERTED))):
+    peers = (("json + PIL", script, tasks), ("converter", converter, min(tasks, CONVERTED)))
+    if with_peers:
+        write_exports(scene, folder, tasks)
+    for name, job, count in peers if with_peers else ():
         run = timed(f"{name}, 1 core", job, one, count)
         wall, cpu = run.seconds / count * tasks / full.seconds, run.cpu_s / count * tasks / full.cpu_s
         print(f"  maskloop is {wall:.1f}x as fast by the clock, {cpu:.1f}x by processor time", flush=True)
@@ -278,7 +280,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--dense", action="store_true", help=f"{DENSE} instead of {SPARSE}")
+    parser.add_argument("--without-peers", action="store_true", help="Time maskloop alone.")
     parser.add_argument("--folder", type=Path, help="Where to draw the project. Default: a temporary folder.")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        main(DENSE if arguments.dense else SPARSE, arguments.folder or Path(temporary), arguments.tasks)
+        folder = arguments.folder or Path(temporary)
+        main(DENSE if arguments.dense else SPARSE, folder, arguments.tasks, not arguments.without_peers)
