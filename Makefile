@@ -10,6 +10,9 @@ DEMO_OPTIONS ?=
 TORCH := torch==2.13.0
 TORCH_CPU_INDEX := https://download.pytorch.org/whl/cpu
 
+# Two processes of tests side by side, a file's tests in one of them; torch with a thread in each.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile
+
 export PATH := $(abspath $(BIN)):$(PATH)
 export DVC_NO_ANALYTICS := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -30,10 +33,10 @@ demo-stop:
 	$(BIN)/maskloop demo stop --folder $(DEMO)
 
 test: lint label-studio
-	$(BIN)/pytest
+	$(PYTEST)
 
 unit: install
-	$(BIN)/pytest tests/unit
+	$(PYTEST) tests/unit
 
 lint: install
 	$(BIN)/ruff check

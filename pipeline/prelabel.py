@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from pathlib import Path
 from connectors.images import open_rgb
 from connectors.sam_pickle import IMPORTED, ImagePrelabels, read_sam_pickle, write_sam_pickle
 from connectors.storage import remove_others, sha256_file
+from pipeline.processes import process_pool
 from pipeline.progress import Progress
 from pipeline.propose import Proposer, make_proposer
 from pipeline.turns import images_in_turn
@@ -109,7 +109,7 @@ def _in_parallel(params: Params, folder: Path, jobs: list[Job]) -> Iterator[bool
     if not jobs:
         return
     workers = min(os.cpu_count() or 1, len(jobs))
-    with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with process_pool(workers) as pool:
         futures = [pool.submit(_run, params, folder, job) for job in jobs]
         try:
             for future in as_completed(futures):

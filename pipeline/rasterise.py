@@ -8,10 +8,8 @@ paints them.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ from connectors.storage import encode_table, names, remove_others, write_bytes
 from connectors.task_store import Batch, batches, read_batch
 from pipeline import assigned, classes
 from pipeline.assigned import Filler, sources_path
+from pipeline.processes import process_pool
 from pipeline.progress import Progress
 from pipeline.rasterised import Rasterised
 from pipeline.sampling import Sampler, settings
@@ -99,8 +98,7 @@ def _made(params: Params, folder: Path, work: list[Batch]) -> Iterator[Made]:
     if not helpers:
         yield from map(paint, work)
         return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(helpers, mp_context=context) as pool:
+    with process_pool(helpers) as pool:
         futures = [pool.submit(paint, batch) for batch in work]
         for future, batch in zip(reversed(futures), reversed(work), strict=True):
             yield paint(batch) if future.cancel() else future.result()

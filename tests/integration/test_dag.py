@@ -31,6 +31,12 @@ def project(folder: Path, **sections: Any) -> ProjectFolder:
     return made
 
 
+def with_prelabels(folder: Path, done: ProjectFolder, **sections: Any) -> ProjectFolder:
+    """A project that holds the pre-labels already, as one has whose later stages are run again."""
+    shutil.copytree(done.folder / "data/prelabels", folder / "data/prelabels")
+    return project(folder, **sections)
+
+
 def executed(output: str) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", output)
 
@@ -91,7 +97,7 @@ def test_the_same_inputs_give_the_same_bytes(done: ProjectFolder, sections: Sect
 
 
 def test_training_killed_and_run_again_ends_in_the_same_model(done: ProjectFolder, sections: Sections, tmp_path: Path):
-    killed = project(tmp_path, **sections)
+    killed = with_prelabels(tmp_path, done, **sections)
     killed.ok("dvc", "repro", "split")
     process = subprocess.Popen(["maskloop", "train"], cwd=killed.folder, env=killed.environment)
     deadline = time.monotonic() + 120
@@ -127,18 +133,20 @@ def test_a_data_stage_killed_anywhere_ends_in_the_same_state(
         assert ours == theirs
 
 
-def test_source_and_classes_are_enough(source: Sections, classes: list[Sections], tmp_path: Path):
+def test_source_and_classes_are_enough(done: ProjectFolder, source: Sections, classes: list[Sections], tmp_path: Path):
     minimal = ProjectFolder(tmp_path)
     minimal.params(source=source, classes=classes)
+    shutil.copytree(done.folder / "data/prelabels", tmp_path / "data/prelabels")
     minimal.ok("maskloop", "init")
     minimal.ok("dvc", "repro", "split")
     assert {row["split"] for row in pq.read_table(tmp_path / "data/manifest.parquet").to_pylist()} >= {"train", "val"}
 
 
-def test_an_experiment_changes_one_parameter(sections: Sections, tmp_path: Path):
+def test_an_experiment_changes_one_parameter(done: ProjectFolder, sections: Sections, tmp_path: Path):
     made = ProjectFolder(tmp_path)
     made.ok("git", "init", "--quiet")
     made.ok("maskloop", "init")
+    shutil.copytree(done.folder / "data/prelabels", tmp_path / "data/prelabels", dirs_exist_ok=True)
     raw = yaml.safe_load((tmp_path / "params.yaml").read_text())
     made.params(**(raw | sections))
     who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
@@ -159,8 +167,10 @@ def test_an_experiment_changes_one_parameter(sections: Sections, tmp_path: Path)
         ({"prelabel": {"model": "sam3"}}, "prelabel", "felzenszwalb"),
     ],
 )
-def test_bad_parameters_end_in_one_line(sections: Sections, tmp_path: Path, changed: Sections, stage: str, said: str):
-    made = project(tmp_path, **(sections | changed))
+def test_bad_parameters_end_in_one_line(
+    done: ProjectFolder, sections: Sections, tmp_path: Path, changed: Sections, stage: str, said: str
+):
+    made = with_prelabels(tmp_path, done, **(sections | changed))
     result = made.run("dvc", "repro", stage)
     assert result.returncode != 0
     output = result.stdout + result.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from filelock import FileLock
 from playwright.sync_api import Page
 
 from connectors.label_studio import Server
@@ -37,12 +38,13 @@ def started(folder: Path, settings: dict[str, str] | None = None) -> LocalServer
     """A server of its own that lives in `folder`, which does not exist yet."""
     if not EXECUTABLE.exists():
         missing(f"no Label Studio at {EXECUTABLE}: run `make label-studio`")
-    if not (TEMPLATE / "migrated").exists():
-        shutil.rmtree(TEMPLATE, ignore_errors=True)
-        first = LocalServer(TEMPLATE, EXECUTABLE)
-        list(first.start())
-        first.stop()
-        (TEMPLATE / "migrated").touch()
+    with FileLock(f"{TEMPLATE}.lock"):
+        if not (TEMPLATE / "migrated").exists():
+            shutil.rmtree(TEMPLATE, ignore_errors=True)
+            first = LocalServer(TEMPLATE, EXECUTABLE)
+            list(first.start())
+            first.stop()
+            (TEMPLATE / "migrated").touch()
     shutil.copytree(TEMPLATE, folder)
     server = LocalServer(folder, EXECUTABLE, settings)
     list(server.start())

@@ -25,6 +25,10 @@ PLACE = f"""() => {{
 }}"""
 """Where the image's top left corner is on the page, and how many pixels of the page are one of the image."""
 
+SETTLED = """() => new Promise(done => setTimeout(() => requestAnimationFrame(() => requestAnimationFrame(() =>
+    requestAnimationFrame(() => setTimeout(done))))))"""
+"""Resolves when timers of no delay that wait have run, and what they changed is drawn and can be hit."""
+
 Point = tuple[float, float]
 
 
@@ -118,15 +122,45 @@ class Editor:
         self.page.wait_for_timeout(200)
 
     def trace(self, *points: Point) -> None:
-        """Click the vertices of a polygon or a path and close it, each again if the editor did not take it."""
+        """Click the vertices of a polygon and close it, each again if the editor did not take it."""
         last = f"{SELECTED}.regions.at(-1)"
         count: int = self.page.evaluate(f"{SELECTED}.regions.length")
         for number, point in enumerate(points, 1):
-            taken = (
-                f"{SELECTED}.regions.length === {count + 1} && ({last}.vertices ?? {last}.points).length >= {number}"
-            )
-            self._insist(point, taken)
+            self._insist(point, f"{SELECTED}.regions.length === {count + 1} && {last}.points.length >= {number}")
         self._insist(points[0], f"{last}.closed")
+
+    def path(self, *points: Point) -> None:
+        """Click the vertices of a vector path and close it.
+
+        The tool makes a vertex by timers and by the click, and on a busy machine twice, unless each has its turn.
+        """
+        last = f"{SELECTED}.regions.at(-1)"
+        count: int = self.page.evaluate(f"{SELECTED}.regions.length")
+        made = f"{SELECTED}.regions.length === {count + 1} ? {last}.vertices.length : 0"
+        for number, point in enumerate(points, 1):
+            for _ in range(3):
+                self._press(point)
+                if self.page.evaluate(made) >= number:
+                    break
+            vertices = self.page.evaluate(made)
+            assert vertices == number, f"{vertices} vertices, expected {number}"
+        self._press(points[0])
+        self.page.wait_for_function(f"{last}.closed")
+
+    def bend(self, vertex: Point) -> None:
+        """Give a vertex of the path just drawn handles."""
+        self.page.keyboard.down("Shift")
+        self._press(vertex)
+        self.page.keyboard.up("Shift")
+        self.page.wait_for_function(f"{SELECTED}.regions.at(-1).vertices.some(vertex => vertex.isBezier)")
+
+    def _press(self, point: Point) -> None:
+        """Click, with time for the editor after every event of the mouse."""
+        self.page.mouse.move(*self._at(point), steps=4)
+        for event in (self.page.mouse.down, self.page.mouse.up):
+            self.page.evaluate(SETTLED)
+            event()
+        self.page.evaluate(SETTLED)
 
     def _insist(self, point: Point, condition: str) -> None:
         for _ in range(3):

@@ -1,4 +1,4 @@
-"""Regions drawn with the mouse in Label Studio's own editor, or imported, are the mask of what the editor shows."""
+"""Every region type, drawn with the mouse in Label Studio's own editor or imported, is the mask of what it shows."""
 
 from __future__ import annotations
 
@@ -35,8 +35,7 @@ from tests.live.editor import Editor, Point
 HEIGHT, WIDTH = SIZE_HW = (300, 400)
 GREY = 160
 TOOLS = ("polygon", "rectangle", "ellipse", "brush", "bitmask", "vector")
-"""The classes, too: each has the regions of the tool of its name."""
-DRAWN = TOOLS[:-1]
+"""The classes, too: each is drawn with the tool of its name."""
 
 OPTIONS = {"rectangle": 'canRotate="true"', "vector": 'closable="true" curves="true" minPoints="3"'}
 LABEL_CONFIG = "<View><Image name='image' value='$image'/>{}</View>".format(
@@ -57,6 +56,7 @@ PLACES = {
     "polygon": [(255, 20, 365, 125)],
     "brush": [(30, 135, 125, 185)],
     "bitmask": [(130, 125, 242, 192)],
+    "vector": [(245, 140, 355, 215), (50, 190, 155, 275)],
 }
 """Boxes (left, top, right, bottom) outside of which a class has no pixel."""
 VISIBLE = (slice(15, -15), slice(20, -20))
@@ -98,7 +98,7 @@ def regions(server: Server, local: LocalServer, tmp_path_factory: pytest.TempPat
 
 
 def draw(editor: Editor) -> None:
-    """One region with every tool but the vector's, whose paths are imported; and a hole in the polygon."""
+    """One region with every tool, two with the vector tool, a hole in the polygon."""
     for points in (INNER, OUTER):
         editor.choose("polygon")
         editor.trace(*points)
@@ -110,6 +110,10 @@ def draw(editor: Editor) -> None:
     editor.drag((40, 145), (110, 145), (110, 170))
     editor.choose("bitmask")
     editor.drag((150, 145), (220, 145), (220, 170))
+    for points in (STRAIGHT, CURVED):
+        editor.choose("vector")
+        editor.path(*points)
+    editor.bend(CURVED[1])
     editor.rotate(2, 30)
     editor.rotate(3, 20)
     editor.note(0, "hole")
@@ -143,7 +147,7 @@ def test_what_is_drawn_is_the_mask(regions: RegionProject, page: Page, tmp_path:
     task = regions.tasks()[0]["id"]
     editor = Editor(page, regions.server.url, regions.number, task, regions=0)
     draw(editor)
-    assert editor.kinds() == Counter({"polygonlabels": 2} | {f"{tool}labels": 1 for tool in DRAWN[1:]})
+    assert editor.kinds() == Counter({"polygonlabels": 2, "vectorlabels": 2} | {f"{t}labels": 1 for t in TOOLS[1:5]})
     hole, outer = editor.serialised()[:2]
     assert (hole["parentID"], hole["meta"]["text"]) == (outer["id"], ["hole"])
     shown = editor.shown(SIZE_HW)
@@ -151,15 +155,16 @@ def test_what_is_drawn_is_the_mask(regions: RegionProject, page: Page, tmp_path:
 
     mask = regions.masks(tmp_path)[task]
 
-    for index, tool in enumerate(DRAWN):
+    for index, tool in enumerate(TOOLS):
         places = boxes(PLACES[tool])
         assert not ((mask == index) & ~places).any(), tool
         filled = boxes([(*INNER[0], *INNER[2])]) & (tool == "polygon")  # the editor shows it as a region of its own
         assert farthest((mask == index) | filled, shown & places) <= 3, tool  # vertices are shown white
-    polygon, rectangle, ellipse, *_ = (mask == index for index in range(len(DRAWN)))
+    polygon, rectangle, ellipse, _, _, vector = (mask == index for index in range(len(TOOLS)))
     assert farthest(polygon, inside(OUTER) & ~inside(INNER)) <= 1
     assert farthest(rectangle, turned_rectangle((60, 30), (60, 30), 30)) <= 1
     assert farthest(ellipse, turned_ellipse((180, 65), (40, 20), 20)) <= 1
+    assert farthest(vector & boxes(PLACES["vector"][:1]), inside(STRAIGHT)) <= 1
 
 
 def imported_result() -> list[dict[str, Any]]:

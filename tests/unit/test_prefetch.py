@@ -9,7 +9,7 @@ from pipeline.prefetch import prefetched
 
 
 def threads():
-    return [each for each in threading.enumerate() if each.name.startswith("prefetch")]
+    return [each for each in threading.enumerate() if each.name.startswith("prefetch_")]
 
 
 @pytest.mark.parametrize("workers", [0, 1, 4])
