@@ -18,6 +18,7 @@ from connectors.compiled import compiled
 from connectors.error_free import two_product, two_sum
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Columns = NDArray[np.int32]
 
 CROSSING_ERROR = 2.0**-49
@@ -100,7 +101,7 @@ def _first_column(t: float, bound: float, ax: float, ay: float, bx: float, by: f
 
 
 @compiled
-def add_ends(points_px: Floats, height: int, row_ends: Columns) -> tuple[int, int]:
+def add_ends(points_px: Floats, height: int, row_ends: Ints) -> tuple[int, int]:
     """Add the edges of a ring to the rows where they begin to cross and subtract them where they cease to.
 
     Returns the ring's first row and its last one + 1, of a ring without points `height` and 0.
@@ -126,7 +127,7 @@ def _is_on_grid(x: float, y: float) -> bool:
 
 
 @compiled
-def add_crossings(points_px: Floats, height: int, width: int, row_ends: Columns, columns: Columns) -> None:
+def add_crossings(points_px: Floats, height: int, width: int, row_ends: Ints, columns: Columns) -> None:
     """Put the columns where a ring crosses each row to columns[row_ends[row]], which moves on."""
     if points_px.shape[0] == 0:
         return

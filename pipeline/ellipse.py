@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from connectors.compiled import compiled
-from pipeline.crossings import first_row
-from pipeline.scanline import Ints, Mask
+from pipeline.crossings import Ints, first_row
+from pipeline.scanline import Mask
 
 ELLIPSE_ERROR = 2.0**-48
 """Bound on the error of u² + v² relative to (1 + (|dx| + |dy|) / radius)²: 22 roundings of 2⁻⁵³, and some."""

@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.bitmask import decode_bitmask
-from pipeline.crossings import Floats
+from pipeline.crossings import Floats, Ints
 from pipeline.curves import flatten
 from pipeline.ellipse import paint_ellipse
 from pipeline.rle import decode_brush
-from pipeline.scanline import KEEP, Ints, Mask, paint_polygons
+from pipeline.scanline import KEEP, Mask, paint_polygons
 from schemas.regions import Bitmask, Brush, Ellipse, Polygon, Rectangle, Region, Vector
 
 

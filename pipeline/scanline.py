@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from connectors.compiled import compiled
 from pipeline.bit_planes import Bits, set_bits
-from pipeline.crossings import Columns, Floats, add_crossings, add_ends
+from pipeline.crossings import Columns, Floats, Ints, add_crossings, add_ends
 
-Ints = NDArray[np.int64]
 Mask = NDArray[np.uint8]
 
 KEEP = -1
@@ -43,7 +42,7 @@ def _sort_many(columns: Columns, width: int) -> None:
 
 @compiled
 def _paint_rows(
-    mask: Mask, planes: Bits, plane: int, top: int, bottom: int, columns: Columns, starts: Columns, value: int
+    mask: Mask, planes: Bits, plane: int, top: int, bottom: int, columns: Columns, starts: Ints, value: int
 ) -> None:
     """Paint between the 1st and 2nd, 3rd and 4th … crossing of each row; a row's crossings come in any order.
 
@@ -75,7 +74,7 @@ def _paint_bands(
     extents: Ints,
     first: int,
     columns: Columns,
-    starts: Columns,
+    starts: Ints,
     values: Mask,
 ) -> None:
     """Paint the regions from `first` on, as many as `extents` has, one band of rows after the other.
@@ -131,9 +130,8 @@ def paint_planes(
     `planes`: see `pipeline.bit_planes`. `plane_of`: int64 (G,).
     """
     height, width = mask.shape
-    row_ends = np.zeros(height + 1, np.int32)
-    scratch = np.empty(MOST_CROSSINGS + max(MOST_CROSSINGS, height + 1), np.int32)
-    columns, starts = scratch[:MOST_CROSSINGS], scratch[MOST_CROSSINGS:]
+    row_ends = np.zeros(height + 1, np.int64)
+    columns, starts = np.empty(MOST_CROSSINGS, np.int32), np.empty(max(MOST_CROSSINGS, height + 1), np.int64)
     extents = np.empty((values.size, 3), np.int64)
     first, crossings, used = 0, 0, 0  # of the regions that wait to be painted together
     for region in range(values.size):

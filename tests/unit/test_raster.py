@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline import raster
 from pipeline.rle import encode_brush
+from pipeline.scanline import MOST_CROSSINGS
 from schemas.errors import RegionError
 from schemas.regions import Bitmask, Brush, Ellipse, Polygon, Rectangle, Region, Vector
 from tests.conformance import geometry
@@ -147,6 +148,22 @@ def test_later_regions_lie_on_top_and_nothing_else_is_touched():
     np.testing.assert_array_equal(mask, expected)
     raster.paint_polygons(mask, 4, points[:0], np.array([0]), np.array([0]), values[:0])
     assert (mask == 4).all()
+
+
+def test_more_crossings_than_are_painted_together():
+    random = np.random.default_rng(3)
+    size_hw = (310, 290)
+    comb = np.column_stack([np.arange(600) / 2.1, np.tile([3.0, 300.0], 300)])
+    rings = [*random.uniform(-20, 320, (240, 3, 2)), np.concatenate([comb, [(290, 305), (0, 305)]]), np.zeros((0, 2))]
+    points, starts = np.concatenate(rings), np.cumsum([0, *map(len, rings)])
+    values = np.arange(len(rings), dtype=np.uint8)
+    together, singly = np.empty(size_hw, np.uint8), np.full(size_hw, 9, np.uint8)
+    raster.paint_polygons(together, 9, points, starts, np.arange(starts.size), values)
+    for ring, value in zip(rings, values, strict=True):
+        singly[raster.fill_polygon(size_hw, [ring])] = value
+    np.testing.assert_array_equal(together, singly)
+    rows = sum(int(np.ptp(ring[:, 1].clip(0, 310))) for ring in rings[:240])
+    assert min(2 * rows, 600 * 297) > MOST_CROSSINGS
 
 
 def test_rectangle_turns_clockwise_about_its_top_left_corner_in_pixels():
