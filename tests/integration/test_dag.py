@@ -142,11 +142,10 @@ def test_source_and_classes_are_enough(done: ProjectFolder, source: Sections, cl
     assert {row["split"] for row in pq.read_table(tmp_path / "data/manifest.parquet").to_pylist()} >= {"train", "val"}
 
 
-def test_an_experiment_changes_one_parameter(done: ProjectFolder, sections: Sections, tmp_path: Path):
+def test_an_experiment_changes_one_parameter(sections: Sections, tmp_path: Path):
     made = ProjectFolder(tmp_path)
     made.ok("git", "init", "--quiet")
     made.ok("maskloop", "init")
-    shutil.copytree(done.folder / "data/prelabels", tmp_path / "data/prelabels", dirs_exist_ok=True)
     raw = yaml.safe_load((tmp_path / "params.yaml").read_text())
     made.params(**(raw | sections))
     who = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
