@@ -20,6 +20,8 @@ HERE = Path(__file__).parent
 PACKAGES = (HERE, HERE.with_name("pipeline"))
 MARK = b"\n@compiled\n"
 
+OPTIONS: dict[str, Any] = {"cache": True, "nogil": True, "no_cfunc_wrapper": True}
+
 
 def sources_digest(packages: Iterable[Path]) -> str:
     """Hash of the modules in some folders, and those below, that hold compiled functions."""
@@ -34,9 +36,10 @@ numba.config.CACHE_DIR = str(cache / f"numba-{sources_digest(PACKAGES)}")  # typ
 def compiled(function: Function) -> Function:
     """Compile a function when it is first called, or take it from the cache. It runs without the interpreter's lock.
 
-    Once for each combination of argument types, but not, as numba does, for each constant that compiled code passes.
+    Once for each combination of argument types, but not, as numba does, for each constant that compiled code passes;
+    and without an entry point for C.
     """
-    dispatcher: Any = numba.njit(cache=True, nogil=True)(function)
+    dispatcher: Any = numba.njit(**OPTIONS)(function)
     compile_for = dispatcher.compile
     dispatcher.compile = lambda types: compile_for(tuple(map(unliteral, types)))
     return cast(Function, dispatcher)
