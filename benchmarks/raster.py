@@ -54,7 +54,6 @@ def maskloop(outlines: Outlines) -> Draw:
 
 def opencv(outlines: Outlines) -> Draw:
     def draw(mask: Mask) -> None:
-        mask.fill(VOID_INDEX)
         for outline, value in outlines:
             cv2.fillPoly(mask, [outline], value)
 
@@ -65,7 +64,6 @@ def pillow(outlines: Outlines) -> Draw:
     listed = [(outline.ravel().tolist(), value) for outline, value in outlines]
 
     def draw(mask: Mask) -> None:
-        mask.fill(VOID_INDEX)
         image = Image.fromarray(mask)
         pencil = ImageDraw.Draw(image)
         for outline, value in listed:
@@ -78,7 +76,6 @@ def pycocotools(outlines: Outlines) -> Draw:
     listed = [([outline.ravel().astype(float).tolist()], value) for outline, value in outlines]
 
     def draw(mask: Mask) -> None:
-        mask.fill(VOID_INDEX)
         for outline, value in listed:
             mask[coco.decode(coco.merge(coco.frPyObjects(outline, *mask.shape))).view(bool)] = value
 
@@ -91,27 +88,35 @@ def rasterio(outlines: Outlines) -> Draw:
         ({"type": "Polygon", "coordinates": [[*outline.tolist(), outline[0].tolist()]]}, value)
         for outline, value in outlines
     ]
-
-    def draw(mask: Mask) -> None:
-        mask.fill(VOID_INDEX)
-        features.rasterize(shapes, out=mask)
-
-    return draw
+    return lambda mask: features.rasterize(shapes, out=mask)
 
 
 def supervision(outlines: Outlines) -> Draw:
     polygon_to_mask = importlib.import_module("supervision").polygon_to_mask
 
     def draw(mask: Mask) -> None:
-        mask.fill(VOID_INDEX)
         for outline, value in outlines:
             mask[polygon_to_mask(outline, mask.shape[::-1]).astype(bool)] = value
 
     return draw
 
 
-PAINTERS = {
-    "maskloop": maskloop,
+def on_void(painter: Callable[[Outlines], Draw]) -> Callable[[Outlines], Draw]:
+    """A peer that clears the canvas before it paints; maskloop does both together."""
+
+    def prepare(outlines: Outlines) -> Draw:
+        draw = painter(outlines)
+
+        def clear_and_draw(mask: Mask) -> None:
+            mask.fill(VOID_INDEX)
+            draw(mask)
+
+        return clear_and_draw
+
+    return prepare
+
+
+PEERS = {
     "cv2.fillPoly": opencv,
     "PIL": pillow,
     "pycocotools": pycocotools,
@@ -127,9 +132,9 @@ def paint_all(draws: Sequence[Draw], canvas: Mask) -> None:
 
 def main(folder: Path) -> None:
     cv2.setNumThreads(1)
-    painters = {
-        name: painter
-        for name, painter in PAINTERS.items()
+    painters = {"maskloop": maskloop} | {
+        name: on_void(painter)
+        for name, painter in PEERS.items()
         if name not in ("rasterio", "supervision") or importlib.util.find_spec(name)
     }
     missed = []

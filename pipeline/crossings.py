@@ -86,10 +86,7 @@ def _first_column(t: float, bound: float, ax: float, ay: float, bx: float, by: f
     low, high = 0, width
     if bound < 0.5:
         column = math.ceil(t)
-        gap = column - t
-        if bound < gap < 1.0 - bound:
-            return min(column, width)
-        nearest = column if gap < 0.5 else column - 1
+        nearest = column if column - t < 0.5 else column - 1
         low, high = max(nearest, 0), min(nearest + 1, width)
     while low < high:
         middle = (low + high) // 2
